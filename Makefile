@@ -1,0 +1,40 @@
+# Two commands: `make demo` and `make test`.  Each sets up everything it needs from nothing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LIMIT ?= 60
+OUT ?= runs/demo
+DEMO_SYSTEMS := oracle retrieval popular echo stuffing random
+
+.PHONY: demo test lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   a table and a page for several systems on the bundled miniature (LIMIT=360 for all items)"
+	@echo "make test   linters, types, import rules and the whole test suite"
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/chatgenbench eval $(foreach s,$(DEMO_SYSTEMS),--system $(s)) --benchmark miniature --limit $(LIMIT) --out $(OUT)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) runs

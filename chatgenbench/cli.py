@@ -1,0 +1,169 @@
+"""The command line: parse, call, print.  No logic lives here, and nothing heavy is imported before it is used."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+app = typer.Typer(
+    name="chatgenbench",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Benchmark for automatic text-to-image: a chat becomes a plan, a plan becomes a picture, both get scores.\n\n"
+    "Example: chatgenbench eval --system retrieval --system oracle --benchmark miniature --limit 60 --out runs/first",
+)
+
+EXIT_USER, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 1, 3, 130
+
+
+class TextChoice(StrEnum):
+    GOLD = "gold"
+    INPUT = "input"
+    PLAN = "plan"
+
+
+class ExecutorChoice(StrEnum):
+    INLINE = "inline"
+
+
+BenchmarkOption = Annotated[str, typer.Option("--benchmark", help="miniature, a folder, or hf:OWNER/NAME[@REVISION].")]
+
+
+@app.command("eval")
+def evaluate(
+    system: Annotated[list[str], typer.Option("--system", help="A name (see `chatgenbench systems`), a predictions file (plans.csv, plans.jsonl), or module:Object. Repeat to compare several.")],
+    out: Annotated[Path, typer.Option("--out", help="Run folder; with several systems one folder each inside it.")],
+    benchmark: BenchmarkOption = "miniature",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N items of a fixed stratified order; a longer limit continues.")] = None,
+    text: Annotated[TextChoice, typer.Option("--text", help="Which text image metrics read: the gold prompt, the chat, or the system's own prompt.")] = TextChoice.GOLD,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of systems that draw lots, of pictures whose plan names none, and of intervals.")] = 0,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, max=512, help="Pictures drawn at once.")] = 8,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    executor: Annotated[ExecutorChoice, typer.Option("--executor", help="How pictures are drawn.")] = ExecutorChoice.INLINE,
+    pool: Annotated[Path | None, typer.Option("--pool", help="Folder of drawn pictures, shared by runs (default: $CHATGENBENCH_HOME/pool).")] = None,
+    weights: Annotated[str | None, typer.Option("--weights", help="Metric weights: published, miniature, or a folder (default: what the benchmark says).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what it costs, then stop.")] = False,
+) -> None:
+    """Run one or more systems: plan, render, score, report.  Type the same command again to resume.
+
+    Examples:
+
+      chatgenbench eval --system oracle --benchmark miniature --limit 40 --out runs/oracle
+
+      chatgenbench eval --system retrieval --system plans.csv --out runs/compare
+
+      chatgenbench eval --system mypackage.agent:Agent --text plan --out runs/mine --dry-run
+
+    Exit codes: 0 done, 1 a mistake in what was typed, 2 usage, 3 incomplete (type it again), 130 interrupted.
+    """
+    from chatgenbench.commands import Request, run_eval
+
+    del executor  # one executor exists in this version; the option keeps the command line stable
+    request = Request(
+        systems=tuple(system), benchmark=benchmark, out=out, limit=limit, text=text.value, seed=seed,
+        batch_size=batch_size, device=device, pool=pool, weights=weights, dry_run=dry_run,
+    )  # fmt: skip
+    if run_eval(request, _console()):
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A finished run folder, or a folder of several.")],
+    benchmark: BenchmarkOption = "miniature",
+    pool: Annotated[Path | None, typer.Option("--pool", help="Folder of drawn pictures (default: where the run put them).")] = None,
+) -> None:
+    """Print the table of finished runs and write their pages again.
+
+    Example: chatgenbench report runs/demo
+    """
+    from chatgenbench.commands import run_report
+
+    run_report(run, benchmark, pool, _console())
+
+
+@app.command()
+def systems() -> None:
+    """List the systems that --system knows by name.
+
+    Example: chatgenbench systems
+    """
+    from chatgenbench.commands import list_systems
+
+    list_systems(_console())
+
+
+@app.command()
+def models(benchmark: BenchmarkOption = "miniature") -> None:
+    """List the models of a benchmark's catalog.
+
+    Example: chatgenbench models --benchmark miniature
+    """
+    from chatgenbench.commands import list_models
+
+    list_models(benchmark, _console())
+
+
+@app.command()
+def samplers() -> None:
+    """List the sampler names that can be drawn with, and which are only approximated.
+
+    Example: chatgenbench samplers
+    """
+    from chatgenbench.commands import list_samplers
+
+    list_samplers(_console())
+
+
+@app.command()
+def metrics(
+    name: Annotated[str | None, typer.Argument(help="Show one metric's card in full.")] = None,
+) -> None:
+    """List the metrics with direction, range and text limit, or show one card.
+
+    Examples:
+
+      chatgenbench metrics
+
+      chatgenbench metrics clipscore
+    """
+    from chatgenbench.commands import list_metrics
+
+    list_metrics(name, _console())
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def main() -> None:
+    """Entry point: turns our errors into one line and an exit code, and Ctrl-C into a promise kept."""
+    from chatgenbench.errors import ChatGenBenchError, InfraError
+
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped; finished rows are kept: type the same command again to go on\n")
+        sys.exit(EXIT_INTERRUPTED)
+    except InfraError as error:
+        sys.stderr.write(f"incomplete: {error}\n")
+        sys.exit(EXIT_INCOMPLETE)
+    except ChatGenBenchError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(EXIT_USER)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""What each command of the CLI does, as plain functions: load, run the stages, print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chatgenbench.benchmark import Benchmark, load_benchmark
+from chatgenbench.errors import RunFolderError, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from chatgenbench.evaluate.pipeline import Finished
+    from chatgenbench.evaluate.run import TextSource
+    from chatgenbench.systems import System
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `chatgenbench eval`."""
+
+    systems: tuple[str, ...]
+    benchmark: str
+    out: Path
+    limit: int | None
+    text: TextSource
+    seed: int
+    batch_size: int
+    device: str
+    pool: Path | None
+    weights: str | None
+    dry_run: bool
+
+
+class Bars:
+    """Rich progress: one bar a stage or metric, made when its first tick comes."""
+
+    def __init__(self, progress: Progress, prefix: str) -> None:
+        self.progress, self.prefix = progress, prefix
+        self._tasks: dict[str, Any] = {}
+
+    def tick(self, name: str, done: int, total: int) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self.progress.add_task(f"{self.prefix} · {name}", total=total)
+        self.progress.update(self._tasks[name], completed=done, total=total)
+
+
+@contextmanager
+def bars(console: Console) -> Iterator[Progress]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as progress:
+        yield progress
+
+
+def run_eval(request: Request, console: Console) -> bool:
+    """Evaluate every system and print the table; True if a run is incomplete."""
+    from chatgenbench.systems import resolve
+
+    benchmark = load_benchmark(request.benchmark)
+    folders = run_folders(request)
+    systems = {spec: resolve(spec, benchmark, request.seed) for spec in request.systems}
+    if request.dry_run:
+        from chatgenbench.dry_run import explain
+
+        explain(request, benchmark, systems, folders, console)
+        return False
+    finished = [_one(spec, systems[spec], request, benchmark, folders[spec], console) for spec in request.systems]
+    _report(finished, benchmark, request.out if len(finished) > 1 else None, console)
+    return any(run.incomplete for run in finished)
+
+
+def run_folders(request: Request) -> dict[str, Path]:
+    """spec -> its run folder: `--out` itself for one system, a folder each inside it for several."""
+    if len(set(request.systems)) != len(request.systems):
+        raise UserError("the same --system was given twice: name each once")
+    if len(request.systems) == 1:
+        return {request.systems[0]: request.out}
+    if (request.out / "run.json").exists():
+        raise RunFolderError(f"{request.out} holds a single run: choose another --out for several systems")
+    names = {spec: _folder_name(spec) for spec in request.systems}
+    if len(set(names.values())) != len(names):
+        raise UserError("two systems would share a folder: evaluate them one at a time with an --out each")
+    return {spec: request.out / name for spec, name in names.items()}
+
+
+def _folder_name(spec: str) -> str:
+    stem = Path(spec).stem if Path(spec).suffix in (".csv", ".jsonl") else spec
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in stem)
+
+
+def pool_folder(request: Request) -> Path:
+    from chatgenbench.evaluate.pipeline import home
+
+    return request.pool or home() / "pool"
+
+
+def _one(
+    spec: str, system: System, request: Request, benchmark: Benchmark, folder: Path, console: Console
+) -> Finished:
+    from chatgenbench.evaluate.pipeline import evaluate
+    from chatgenbench.evaluate.run import Settings
+    from chatgenbench.quiet import quiet
+
+    settings = Settings(
+        benchmark=request.benchmark, system=spec, seed=request.seed, text=request.text, weights=request.weights,
+        limit=request.limit, batch_size=request.batch_size, device=request.device,
+    )  # fmt: skip
+    with quiet(), bars(console) as progress:
+        return evaluate(folder, settings, benchmark, system, pool_folder(request), Bars(progress, spec))
+
+
+def _report(finished: list[Finished], benchmark: Benchmark, together: Path | None, console: Console) -> None:
+    from chatgenbench.render import Pool
+    from chatgenbench.report import print_table, write_comparison, write_report
+
+    for run in finished:
+        write_report(run.folder, benchmark, _pool_of(run, Pool).path)
+    print_table([(run.summary["run"]["system"], run.summary) for run in finished], console)
+    pages = [run.folder.report for run in finished]
+    if together is not None:
+        page = together / "comparison.html"
+        write_comparison([run.folder for run in finished], benchmark, [_pool_of(run, Pool).path for run in finished], page)
+        pages = [page, *pages]
+    for page in pages:
+        console.print(f"report: {page}", soft_wrap=True, highlight=False)
+
+
+def _pool_of(run: Finished, pool: Any) -> Any:
+    return pool(Path(run.folder.read_manifest()["pool"]))
+
+
+def run_report(run: Path, benchmark: str, pool: Path | None, console: Console) -> None:
+    """Pages and table of what is on disk already."""
+    from chatgenbench.evaluate.pipeline import read_finished
+
+    loaded = load_benchmark(benchmark)
+    if (run / "run.json").exists():
+        folders, together = [run], None
+    else:
+        folders, together = sorted(p.parent for p in run.glob("*/run.json")), run
+    if not folders:
+        raise RunFolderError(f"{run} holds no run: give the --out folder of an eval command")
+    del pool
+    _report([read_finished(folder, loaded) for folder in folders], loaded, together, console)
+
+
+def list_systems(console: Console) -> None:
+    from chatgenbench.systems import names
+
+    _table(console, "Systems", ("name", "what it answers"), list(names()))
+
+
+def list_models(benchmark: str, console: Console) -> None:
+    loaded = load_benchmark(benchmark)
+    rows = [(r.id, r.type, r.base_model, " ".join(r.trigger_words), r.description) for r in loaded.catalog]
+    _table(console, f"Models of {loaded.manifest.name} ({loaded.manifest.label})",
+           ("id", "type", "base model", "trigger", "description"), rows)  # fmt: skip
+
+
+def list_samplers(console: Console) -> None:
+    from chatgenbench.render import known, resolve
+
+    samplers = [resolve(name) for name in known()]
+    rows = [(s.name, s.scheduler, "exact" if s.exact else f"approximated: {s.note}") for s in samplers]
+    _table(console, "Samplers", ("name", "drawn with", "how"), rows)
+
+
+def list_metrics(name: str | None, console: Console) -> None:
+    import t2imetrics
+
+    if name is not None:
+        try:
+            console.print(t2imetrics.card_text(name), highlight=False, markup=False)
+        except t2imetrics.errors.MetricError as error:
+            raise UserError(str(error)) from None
+        return
+    rows = []
+    for metric in t2imetrics.list():
+        card = t2imetrics.card(metric)
+        limit = "" if card.text_limit is None else f"{card.text_limit} tokens"
+        rows.append((metric, card.title, "higher" if card.higher_is_better else "lower", card.unit, limit))
+    _table(console, "Metrics", ("name", "title", "better", "unit", "text limit"), rows)
+
+
+def _table(console: Console, title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*head, title=title)
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console.print(table)

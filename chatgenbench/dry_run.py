@@ -1,0 +1,80 @@
+"""`eval --dry-run`: what would be done and what it needs, before anything heavy starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chatgenbench.benchmark import Benchmark
+from chatgenbench.schema import Plan
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from chatgenbench.commands import Request
+    from chatgenbench.systems import System
+
+
+def explain(
+    request: Request, benchmark: Benchmark, systems: Mapping[str, System], folders: Mapping[str, Path], console: Console
+) -> None:
+    """Print rows, pictures, loads, memory and disk for all systems together, each with its basis.
+
+    Nothing is written.  Rows a system has not answered yet are counted as if it answered with the gold plan,
+    the best guess there is before asking it.
+    """
+    from rich.table import Table
+
+    from chatgenbench.commands import pool_folder
+    from chatgenbench.evaluate.pipeline import picture_seed
+    from chatgenbench.evaluate.run import RunFolder, Settings
+    from chatgenbench.render import Pool, plan_estimate
+
+    items = benchmark.subset(request.limit)
+    settings = Settings(benchmark=request.benchmark, system="", seed=request.seed)
+    rows: list[tuple[str, Plan]] = []
+    answered = finished = 0
+    for spec in systems:
+        folder = RunFolder(folders[spec])
+        planned, drawn = folder.planned(), folder.drawn()
+        answered += sum(item.id in planned for item in items)
+        finished += sum(item.id in drawn for item in items)
+        for item in items:
+            row = planned.get(item.id)
+            if row is None:
+                rows.append((item.id, benchmark.gold(item).plan))
+            elif row.plan is not None:
+                rows.append((item.id, row.plan))
+    estimate = plan_estimate(
+        rows, benchmark, Pool(pool_folder(request)), seed_of=lambda item: picture_seed(settings, item),
+        batch_size=request.batch_size, device="cpu" if request.device == "auto" else request.device,
+    )  # fmt: skip
+    asked = "rows not answered yet count as their gold plan" if answered < len(items) * len(systems) else "answers on disk"
+    basis = estimate.basis
+    table = Table("what", "how much", "basis", title=f"Dry run on {benchmark.manifest.name}: nothing was started")
+    for what, value, why in (
+        ("rows", f"{len(items)} items x {len(systems)} systems", "--limit and the benchmark"),
+        ("answered already", f"{answered:,}", "plans.jsonl of the run folders"),
+        ("drawn already", f"{finished:,}", "pictures.jsonl of the run folders"),
+        ("unique pictures", f"{estimate.unique:,}", f"{basis['unique']}; {asked}"),
+        ("in the pool", f"{estimate.in_pool:,}", str(pool_folder(request))),
+        ("to draw", f"{estimate.unique - estimate.in_pool:,}", "unique less those in the pool"),
+        ("undrawable rows", f"{estimate.undrawable:,}", "unknown sampler or size out of bounds: system-failed"),
+        ("checkpoint loads", f"{estimate.checkpoints:,}", basis["checkpoints"]),
+        ("LoRA loads", f"{estimate.loras:,}", "each LoRA once on its warm base"),
+        ("weights to read", _bytes(estimate.weight_bytes), basis["weight_bytes"]),
+        ("new pictures on disk", _bytes(estimate.disk_bytes), basis["disk_bytes"]),
+        ("peak memory", _bytes(estimate.peak_memory_bytes), basis["peak_memory_bytes"]),
+    ):
+        table.add_row(what, value, why)
+    console.print(table)
+
+
+def _bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,78 @@
+"""Every error chatgenbench raises on purpose.
+
+    ChatGenBenchError                 base; `str(e)` is one clear line for a person
+    ├── UserError                     the user's mistake: exit code 1, never a traceback
+    │   ├── UnknownNameError          an unknown system, benchmark, model, sampler ... with "did you mean"
+    │   ├── BenchmarkError            a benchmark folder or dataset that cannot be read
+    │   ├── PredictionsError          a predictions file that cannot be read (file, line, column)
+    │   └── RunFolderError            a run folder that belongs to another run, or is damaged
+    ├── PlanError                     one system answer that is not a plan: a `system-failed` row
+    ├── RenderError                   one plan that cannot be drawn: a `system-failed` row
+    └── InfraError                    disk, device, network: rows end `infra-failed`, exit code 3
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ChatGenBenchError(Exception):
+    """Base of the tree drawn in this module's docstring."""
+
+
+class UserError(ChatGenBenchError):
+    """What the user typed or supplied cannot work; the message says how to mend it."""
+
+
+class UnknownNameError(UserError):
+    """A name that is not known here.
+
+    Args:
+        kind: what was looked for, e.g. "system".
+        name: what was typed.
+        known: the names that would have worked.
+        hint: what to type to see all of them.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        self.name = name
+        names = sorted(set(known))
+        near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.5)
+        close = [n for n in names if n.lower() in near]
+        message = f"unknown {kind} '{shorten(name, 80)}'"
+        if close:
+            message += ": did you mean " + " or ".join(f"'{n}'" for n in close) + "?"
+        elif names and len(names) <= 20:
+            message += ": choose from " + ", ".join(names)
+        super().__init__(message + (f" ({hint})" if hint else ""))
+
+
+class BenchmarkError(UserError):
+    """A benchmark that is missing, incomplete or not ours."""
+
+
+class PredictionsError(UserError):
+    """A predictions file that cannot be used."""
+
+
+class RunFolderError(UserError):
+    """A run folder that cannot be continued with this command."""
+
+
+class PlanError(ChatGenBenchError):
+    """One answer of a system that is not a usable plan."""
+
+
+class RenderError(ChatGenBenchError):
+    """One plan that cannot be drawn."""
+
+
+class InfraError(ChatGenBenchError):
+    """The machine's fault, not the system's: typing the command again may mend it."""
+
+
+def shorten(text: str, limit: int = 120) -> str:
+    """`text` on one line and at most `limit` characters, for use in messages."""
+    flat = " ".join(text[: limit * 4].split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"

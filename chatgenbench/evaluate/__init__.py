@@ -1,0 +1,1 @@
+"""Run folder, stages, resume, outcomes and statistics."""

@@ -1,0 +1,180 @@
+"""`plan -> render -> score`: one run from start to end, or onward from where it was killed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from chatgenbench.benchmark import Benchmark
+from chatgenbench.errors import BenchmarkError, InfraError
+from chatgenbench.evaluate import journal
+from chatgenbench.evaluate.journal import Journal
+from chatgenbench.evaluate.rows import Row, join
+from chatgenbench.evaluate.run import RunFolder, Settings, open_run, write_json
+from chatgenbench.schema import Failure, Item, Outcome, Plan, PlannedRow, digest_of
+from chatgenbench.systems import System, ask
+
+PLAN_BATCH = 32
+
+
+class Progress(Protocol):
+    """Where a run tells how far it is; the CLI draws bars, a library user may pass `Silent`."""
+
+    def stage(self, name: str, total: int) -> AbstractContextManager[Any]: ...
+
+    def tick(self, name: str, done: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that went through all stages; `incomplete` counts rows that ended `infra-failed`."""
+
+    folder: RunFolder
+    rows: list[Row]
+    summary: dict[str, Any]
+
+    @property
+    def incomplete(self) -> int:
+        return int(self.summary["incomplete"])
+
+
+def home() -> Path:
+    """Where pictures and features are shared between runs: $CHATGENBENCH_HOME or ~/.cache/chatgenbench."""
+    return Path(os.environ.get("CHATGENBENCH_HOME") or Path.home() / ".cache" / "chatgenbench")
+
+
+def evaluate(
+    path: Path, settings: Settings, benchmark: Benchmark, system: System, pool_root: Path, progress: Progress
+) -> Finished:
+    """Run every stage into `path`; finished rows are never redone.
+
+    Raises:
+        RunFolderError: the folder belongs to another run.
+        InfraError: the disk is full or the device failed; what is done is kept.
+    """
+    from chatgenbench.render import Pool, engine_fingerprint, pick_device
+
+    device = pick_device(settings.device)
+    provenance = {"device": device, "engine": engine_fingerprint(device), "pool": str(pool_root)}
+    folder = RunFolder(path)
+    with folder.lock():
+        folder = open_run(path, settings, benchmark, (system.name, system.revision), provenance)
+        items = benchmark.subset(settings.limit)
+        pool = Pool(pool_root)
+        plan_stage(folder, benchmark, system, items, progress)
+        render_stage(folder, benchmark, items, pool, settings, device, progress)
+        return score_stage(folder, benchmark, items, pool, settings, device, progress)
+
+
+def plan_stage(
+    folder: RunFolder, benchmark: Benchmark, system: System, items: tuple[Item, ...], progress: Progress
+) -> None:
+    """Ask the system for every item it has not answered yet."""
+    answered = {k for k, row in folder.planned().items() if row.outcome is not Outcome.INFRA_FAILED}
+    todo = [item.input for item in items if item.id not in answered]
+    progress.tick("plan", len(items) - len(todo), len(items))
+    if not todo:
+        return
+    system.prepare(benchmark.catalog, benchmark.train)
+    with Journal(folder.plans) as book:
+        for done, (chat, answer, seconds) in enumerate(ask(system, todo, benchmark.catalog, PLAN_BATCH), 1):
+            book.append(_planned(chat.id, answer, seconds).model_dump(mode="json"))
+            progress.tick("plan", len(items) - len(todo) + done, len(items))
+
+
+def _planned(item: str, answer: Plan | Failure, seconds: float) -> PlannedRow:
+    if isinstance(answer, Failure):
+        return PlannedRow(item=item, outcome=answer.outcome, reason=answer.reason, latency=seconds)
+    return PlannedRow(item=item, outcome=Outcome.OK, plan=answer, latency=seconds)
+
+
+def picture_seed(settings: Settings, item: str) -> int:
+    """The seed of an item whose plan names none: the same for every system, so that they can share pictures."""
+    return int(digest_of([settings.seed, item])[:8], 16)
+
+
+def drawable(folder: RunFolder, items: tuple[Item, ...]) -> Iterator[tuple[str, Plan]]:
+    """(item id, plan) of every item that has a plan, in benchmark order."""
+    planned = folder.planned()
+    for item in items:
+        row = planned.get(item.id)
+        if row is not None and row.plan is not None:
+            yield item.id, row.plan
+
+
+def render_stage(
+    folder: RunFolder, benchmark: Benchmark, items: tuple[Item, ...], pool: Any, settings: Settings, device: str,
+    progress: Progress,
+) -> None:  # fmt: skip
+    """Draw every plan that has no picture yet; a picture that vanished from the pool is drawn again."""
+    from chatgenbench.render import draw
+
+    drawn = folder.drawn()
+    kept = {
+        k for k, row in drawn.items()
+        if row.outcome is Outcome.SYSTEM_FAILED or (row.outcome is Outcome.OK and pool.holds(row.picture, row.image_sha256))
+    }  # fmt: skip
+    plans = list(drawable(folder, items))
+    todo = [(item, plan) for item, plan in plans if item not in kept]
+    done = len(plans) - len(todo)
+    progress.tick("render", done, len(plans))
+    with Journal(folder.pictures) as book:
+        for row in draw(
+            todo, benchmark, pool, lambda item: picture_seed(settings, item),
+            batch_size=settings.batch_size, device=device,
+        ):  # fmt: skip
+            book.append(row.model_dump(mode="json"))
+            done += row.outcome is not Outcome.INFRA_FAILED
+            progress.tick("render", done, len(plans))
+
+
+def score_stage(
+    folder: RunFolder, benchmark: Benchmark, items: tuple[Item, ...], pool: Any, settings: Settings, device: str,
+    progress: Progress,
+) -> Finished:  # fmt: skip
+    """Score every row, write scores.parquet, submission.csv and summary.json."""
+    from chatgenbench.evaluate.score import Scorers, score
+    from chatgenbench.evaluate.submission import write_tables
+    from chatgenbench.evaluate.summary import summarise
+
+    rows = join(folder, benchmark, items)
+    weights = settings.weights or benchmark.manifest.weights
+    scorers = Scorers(weights, device, batch_size=32)
+    scored = score(
+        rows, benchmark, folder, pool.path, scorers, settings.text, home() / "features", progress.tick
+    )
+    write_tables(folder, rows, scored)
+    summary = summarise(rows, scored, settings.seed)
+    summary["run"] = {
+        "system": settings.system, "benchmark": benchmark.manifest.name, "label": benchmark.manifest.label,
+        "items_in_benchmark": len(benchmark.items), "text": settings.text,
+        "weights": {name: _weights(card) for name, card in scored.cards.items()},
+    }  # fmt: skip
+    write_json(folder.summary, summary)
+    return Finished(folder, rows, summary)
+
+
+def _weights(card: Any) -> dict[str, Any]:
+    return {"name": card.weights.name, "revision": card.weights.revision, "sha256": card.weights.sha256}
+
+
+def read_finished(path: Path, benchmark: Benchmark) -> Finished:
+    """A run that is already on disk, for reports.
+
+    Raises:
+        BenchmarkError: the benchmark changed since.
+    """
+    import json
+
+    folder = RunFolder(path)
+    manifest = folder.read_manifest()
+    if manifest["identity"]["benchmark_hash"] != benchmark.hash:
+        raise BenchmarkError(f"{path} was run on another version of '{benchmark.manifest.name}': evaluate again")
+    if not folder.summary.exists():
+        raise InfraError(f"{path} is not finished: type its eval command again")
+    items = benchmark.subset(manifest["settings"]["limit"])
+    return Finished(folder, join(folder, benchmark, items), json.loads(folder.summary.read_text("utf-8")))

@@ -1,0 +1,154 @@
+"""A run is a folder: its manifest, its journals, and who may work in it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import chatgenbench
+from chatgenbench.benchmark import Benchmark
+from chatgenbench.errors import InfraError, RunFolderError
+from chatgenbench.evaluate import journal
+from chatgenbench.schema import DrawnRow, PlannedRow
+
+#: Which text image metrics read: what the person wanted said well, what they typed, or the system's own prompt.
+TextSource = Literal["gold", "input", "plan"]
+
+PACKAGES = (
+    "torch", "torchvision", "diffusers", "transformers", "open_clip_torch", "peft", "accelerate", "safetensors",
+    "numpy", "scipy", "pandas", "pyarrow", "pillow", "torchsde", "tokenizers",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked for.  `batch_size` and `device` change no identity, only provenance."""
+
+    benchmark: str
+    system: str
+    seed: int = 0
+    text: TextSource = "gold"
+    weights: str | None = None
+    limit: int | None = None
+    batch_size: int = 8
+    device: str = "auto"
+
+
+class RunFolder:
+    """Paths and files of one run; see the module's docstring and DESIGN for the contract."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest = path / "run.json"
+        self.plans = path / "plans.jsonl"
+        self.pictures = path / "pictures.jsonl"
+        self.score_journal = path / "scores.jsonl"
+        self.scores = path / "scores.parquet"
+        self.summary = path / "summary.json"
+        self.report = path / "report.html"
+        self.submission = path / "submission.csv"
+
+    def read_manifest(self) -> dict[str, Any]:
+        """The manifest as written, or RunFolderError if this is no run."""
+        try:
+            loaded = json.loads(self.manifest.read_text("utf-8"))
+        except FileNotFoundError:
+            raise RunFolderError(f"{self.path} is not a run folder: run.json is missing") from None
+        except ValueError:
+            raise RunFolderError(f"{self.manifest} is damaged: delete the folder, type the command again") from None
+        if not isinstance(loaded, dict):
+            raise RunFolderError(f"{self.manifest} is damaged: delete the folder, type the command again")
+        return loaded
+
+    def planned(self) -> dict[str, PlannedRow]:
+        return {r["item"]: PlannedRow.model_validate(r) for r in journal.read(self.plans)}
+
+    def drawn(self) -> dict[str, DrawnRow]:
+        """The newest word on each item's picture."""
+        return {r["item"]: DrawnRow.model_validate(r) for r in journal.read(self.pictures)}
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process; a second one is told so instead of mixing its lines in."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunFolderError(f"another chatgenbench is working in {self.path}: wait for it, or choose another --out") from None
+            yield
+
+
+def open_run(path: Path, settings: Settings, benchmark: Benchmark, system: tuple[str, str], extra: dict[str, Any]) -> RunFolder:
+    """Start a run in `path`, or continue the one that is there.
+
+    Args:
+        system: (name, revision) of the resolved system.
+        extra: provenance that is recorded but does not decide identity (device, dtype, weights).
+
+    Raises:
+        RunFolderError: the folder holds a run of something else; the message names the difference.
+    """
+    folder = RunFolder(path)
+    identity = {
+        "benchmark": benchmark.manifest.name, "benchmark_hash": benchmark.hash,
+        "system": system[0], "system_spec": settings.system, "system_revision": system[1],
+        "seed": settings.seed, "text": settings.text,
+        "weights": settings.weights or benchmark.manifest.weights,
+    }  # fmt: skip
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    if folder.manifest.exists():
+        old = folder.read_manifest()
+        for key, value in identity.items():
+            if old.get("identity", {}).get(key) != value:
+                raise RunFolderError(
+                    f"{path} holds another run ({key}: {old.get('identity', {}).get(key)!r}, now {value!r}): "
+                    "choose another --out, or delete that folder"
+                )
+        created = old.get("created", created)
+    elif path.is_dir() and any(p.name != ".lock" for p in path.iterdir()):
+        raise RunFolderError(f"{path} is not empty and holds no run: choose another --out")
+    write_json(folder.manifest, {
+        "identity": identity, "created": created, "settings": asdict(settings),
+        "label": benchmark.manifest.label, "versions": versions(), **extra,
+    })  # fmt: skip
+    return folder
+
+
+def versions() -> dict[str, str]:
+    """Versions of this program and of every package that can change a number."""
+    found = {"chatgenbench": chatgenbench.__version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file in one step; InfraError (nothing left behind) when the disk refuses."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InfraError(f"cannot write {path}: {error.strerror}; free some space, type it again") from error

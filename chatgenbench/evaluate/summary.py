@@ -1,0 +1,99 @@
+"""From scores to summary.json: every metric with its interval, for all rows and for every slice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from t2imetrics import fid, unified
+
+from chatgenbench.evaluate.rows import Row
+from chatgenbench.evaluate.score import COLUMNS, Scored
+from chatgenbench.evaluate.statistics import (
+    SET_RESAMPLES,
+    Array,
+    Clusters,
+    Interval,
+    centred,
+    mean_interval,
+    set_interval,
+    weighted_means,
+)
+from chatgenbench.schema import Outcome
+
+#: What is printed first, in the order of the paper's tables.
+HEADLINE = (
+    "bertscore", "selection_top1", "arguments_mean", "fid", "clipscore", "hpsv2", "imagereward", "unified",
+)  # fmt: skip
+
+#: Slices along which a run is broken down; FID needs many pictures of one split, so it is kept to the splits.
+SLICES = ("split", "kind", "style", "group")
+SET_SLICES = ("split",)
+
+#: Columns that are shares of rows.
+_SHARES: Mapping[str, str] = {
+    "selection_top1": "Model top-1", "selection_top5": "Model top-5", "selection_base": "Base model",
+    "arguments_sampler": "Sampler", "arguments_steps": "Steps", "arguments_cfg_scale": "CFG scale",
+    "arguments_width": "Width", "arguments_height": "Height", "arguments_mean": "Arguments",
+    "arguments_joint": "Arguments, all five",
+}  # fmt: skip
+
+
+def summarise(rows: Sequence[Row], scored: Scored, seed: int) -> dict[str, Any]:
+    """The content of summary.json (see DESIGN, "Contracts that outsiders rely on").
+
+    Infra-failed rows have no value yet: they are left out of the numbers and named in `incomplete`.
+    """
+    known = np.array([row.outcome is not Outcome.INFRA_FAILED for row in rows])
+    slices = {}
+    for name in SLICES:
+        for value in sorted({row.slices[name] for row in rows if name in row.slices}):
+            mask = known & np.array([row.slices.get(name) == value for row in rows])
+            if mask.any():
+                slices[f"{name}={value}"] = _metrics(rows, scored, mask, seed, with_sets=name in SET_SLICES)
+    return {
+        "rows": len(rows),
+        "incomplete": int((~known).sum()),
+        "outcomes": dict(Counter(str(row.outcome) for row in rows)),
+        "approximated_samplers": dict(Counter(r.drawn.approximated for r in rows if r.drawn and r.drawn.approximated)),
+        "metrics": _metrics(rows, scored, known, seed, with_sets=True) if known.any() else {},
+        "slices": slices,
+        "truncation": scored.ledger,
+        "seconds_per_plan": float(np.mean([row.planned.latency for row in rows])) if rows else 0.0,
+        "interval": {"level": 0.95, "method": "bootstrap clustered by demonstration", "set_resamples": SET_RESAMPLES},
+    }
+
+
+def describe(metric: str, cards: Mapping[str, Any]) -> dict[str, Any]:
+    """title, unit, direction and range of a column of the table."""
+    if metric in _SHARES:
+        return {"title": _SHARES[metric], "unit": "share", "higher_is_better": True, "lower": 0.0, "upper": 1.0}
+    card = unified.CARD if metric == "unified" else cards[metric]
+    return {
+        "title": card.title, "unit": card.unit, "higher_is_better": card.higher_is_better,
+        "lower": card.lower, "upper": card.upper,
+    }  # fmt: skip
+
+
+def _metrics(rows: Sequence[Row], scored: Scored, mask: np.ndarray, seed: int, with_sets: bool) -> dict[str, Any]:
+    clusters = Clusters([row.gold.id for row, use in zip(rows, mask, strict=True) if use], seed)
+    columns = {c: scored.values[c][mask] for c in COLUMNS}
+    intervals = {c: mean_interval(v, clusters) for c, v in columns.items()}
+    if with_sets and mask.sum() >= 2:
+        intervals |= _sets(columns, scored.features[mask], scored.reference[mask], clusters)
+    return {c: _finite(asdict(i)) | describe(c, scored.cards) for c, i in intervals.items()}
+
+
+def _sets(columns: Mapping[str, Array], drawn: Array, gold: Array, clusters: Clusters) -> dict[str, Interval]:
+    distance, draws = set_interval(lambda weights: fid.weighted(drawn, gold, weights), clusters)
+    parts = {m: weighted_means(columns[m], clusters, SET_RESAMPLES) for m in ("clipscore", "hpsv2", "imagereward")}
+    value = unified.unified(distance.value, *(float(columns[m].mean()) for m in ("clipscore", "hpsv2", "imagereward")))
+    unions = unified.unified(draws, parts["clipscore"], parts["hpsv2"], parts["imagereward"])
+    return {"fid": distance, "unified": centred(value, np.asarray(unions), clusters)}
+
+
+def _finite(interval: dict[str, Any]) -> dict[str, Any]:
+    return {k: (None if isinstance(v, float) and not np.isfinite(v) else v) for k, v in interval.items()}

@@ -1,0 +1,220 @@
+"""A shelf of warm pipelines: load each checkpoint once, switch LoRAs on it, evict the least recently used by bytes."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chatgenbench.benchmark import Benchmark
+from chatgenbench.errors import BenchmarkError, shorten
+from chatgenbench.render.weights import inside, locate, parameters_in, weight_files, weights_digest
+from chatgenbench.schema import ModelRecord
+
+#: Default room for warm weights, in bytes.
+LIMIT = 16 * 2**30
+
+
+def dtype_name(device: str) -> str:
+    """How weights are held: half precision where a GPU is fast at it, full precision elsewhere."""
+    return "float16" if device.startswith("cuda") else "float32"
+
+
+@dataclass
+class _Warm:
+    """One loaded base with the LoRAs put on it (digest -> bytes), least recently used first."""
+
+    pipeline: Any
+    bytes: int
+    loras: OrderedDict[str, int] = field(default_factory=OrderedDict)
+
+    @property
+    def total(self) -> int:
+        return self.bytes + sum(self.loras.values())
+
+
+class Shelf:
+    """Pipelines by the sha256 of their weights.
+
+    Every file is hashed once before it is first loaded.  `loaded` counts the loads from disk.
+
+    Args:
+        benchmark: whose catalog and files are used.
+        device: "cpu", "cuda" or "cuda:N".
+        limit: bytes of weights kept warm.  One base with one LoRA is kept even if it is larger.
+    """
+
+    def __init__(self, benchmark: Benchmark, device: str = "cpu", limit: int = LIMIT) -> None:
+        self.benchmark, self.device, self.limit = benchmark, device, limit
+        self.loaded = 0
+        self._by_sha: dict[tuple[str, str], ModelRecord] = {(r.type, r.sha256): r for r in benchmark.catalog}
+        self._warm: OrderedDict[str, _Warm] = OrderedDict()
+        self._broken: dict[str, BenchmarkError] = {}
+        self._verified: set[str] = set()
+        _quiet()
+
+    def record(self, kind: str, sha256: str) -> ModelRecord:
+        """The catalog's record of type `kind` with these weights; raises BenchmarkError when there is none."""
+        record = self._by_sha.get((kind, sha256))
+        if record is None:
+            raise BenchmarkError(f"no {kind} of the catalog has the sha256 {sha256[:10]}…")
+        return record
+
+    def take(self, checkpoint: str, lora: str | None, weight: float) -> Any:
+        """The pipeline of a checkpoint with exactly this LoRA at this weight, or with none.
+
+        Raises:
+            BenchmarkError: files missing, unreadable, not safetensors, or not those the catalog describes.
+        """
+        warm = self._base(checkpoint)
+        if lora is not None:
+            self._put_on(warm, lora)
+            warm.pipeline.enable_lora()
+            warm.pipeline.set_adapters([_adapter(lora)], [weight])
+        elif warm.loras:
+            warm.pipeline.disable_lora()
+        return warm.pipeline
+
+    def clear(self) -> None:
+        """Drop every pipeline."""
+        self._warm.clear()
+        self._collect()
+
+    def _base(self, sha256: str) -> _Warm:
+        if sha256 not in self._warm:
+            record = self.record("checkpoint", sha256)
+            _, path = self._checked(record)
+            size = parameters_in(path) * self._itemsize
+            self._make_room(size)
+            self._warm[sha256] = _Warm(self._guarded(record, self._load), size)
+        self._warm.move_to_end(sha256)
+        return self._warm[sha256]
+
+    def _put_on(self, warm: _Warm, sha256: str) -> None:
+        if sha256 not in warm.loras:
+            record = self.record("lora", sha256)
+            _, path = self._checked(record)
+            size = parameters_in(path) * self._itemsize
+            self._make_room(size, keep=warm)
+            self._guarded(record, lambda r: self._load_lora(warm.pipeline, r))
+            warm.loras[sha256] = size
+        warm.loras.move_to_end(sha256)
+
+    def _load(self, record: ModelRecord) -> Any:
+        import torch
+
+        role, path = locate(record, self.benchmark)
+        options = {"torch_dtype": getattr(torch, dtype_name(self.device)), "local_files_only": True}
+        if role == "diffusers":
+            pipeline = _from_folder(path, options)
+        else:
+            pipeline = _from_file(record, path, self.benchmark, options)
+        pipeline.set_progress_bar_config(disable=True)
+        self.loaded += 1
+        return pipeline.to(self.device)
+
+    def _load_lora(self, pipeline: Any, record: ModelRecord) -> None:
+        _, path = locate(record, self.benchmark)
+        name = _adapter(record.sha256)
+        pipeline.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True)
+        self.loaded += 1
+        if not any(name in names for names in pipeline.get_list_adapters().values()):
+            raise ValueError("none of its layers is in the base")
+
+    def _checked(self, record: ModelRecord) -> tuple[str, Path]:
+        """Role and path, once the weights have been seen to be the catalog's."""
+        role, path = locate(record, self.benchmark)
+        if record.sha256 in self._broken:
+            raise self._broken[record.sha256]
+        if record.sha256 not in self._verified:
+            found = weights_digest(path)
+            if found != record.sha256:
+                problem = f"{path} is not the file that the catalog describes (sha256 {found[:10]}…): fetch it again"
+                self._broken[record.sha256] = BenchmarkError(problem)
+                raise self._broken[record.sha256]
+            self._verified.add(record.sha256)
+        return role, path
+
+    def _guarded(self, record: ModelRecord, load: Any) -> Any:
+        """`load(record)`, with whatever a library says about bad files as one BenchmarkError."""
+        import torch
+
+        try:
+            return load(record)
+        except (BenchmarkError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            problem = BenchmarkError(f"model '{record.id}' cannot be loaded: {shorten(str(error), 200)}")
+            self._broken[record.sha256] = problem
+            raise problem from error
+
+    def _make_room(self, size: int, keep: _Warm | None = None) -> None:
+        """Evict until `size` bytes more fit: other bases first, then LoRAs of the one to keep."""
+        before = len(self._warm)
+        for sha256 in [key for key, warm in self._warm.items() if warm is not keep]:
+            if self._total() + size <= self.limit:
+                break
+            del self._warm[sha256]
+        if len(self._warm) < before:
+            self._collect()
+        while keep is not None and keep.loras and self._total() + size > self.limit:
+            oldest, _ = keep.loras.popitem(last=False)
+            keep.pipeline.delete_adapters([_adapter(oldest)])
+
+    def _total(self) -> int:
+        return sum(warm.total for warm in self._warm.values())
+
+    @property
+    def _itemsize(self) -> int:
+        return 2 if dtype_name(self.device) == "float16" else 4
+
+    def _collect(self) -> None:
+        gc.collect()
+        if self.device.startswith("cuda"):
+            import torch
+
+            torch.cuda.empty_cache()
+
+
+def _adapter(sha256: str) -> str:
+    return f"lora_{sha256[:16]}"
+
+
+def _from_folder(path: Path, options: dict[str, Any]) -> Any:
+    import diffusers
+
+    index = json.loads((path / "model_index.json").read_text("utf-8"))
+    # parts saved as absent must be passed as absent, and a safety checker isn't the benchmark's business
+    absent = {name: None for name, value in index.items() if isinstance(value, list) and value[0] is None}
+    if "safety_checker" in index:
+        absent["safety_checker"] = None
+        options = {**options, "requires_safety_checker": False}
+    return diffusers.DiffusionPipeline.from_pretrained(str(path), use_safetensors=True, **options, **absent)
+
+
+def _from_file(record: ModelRecord, path: Path, benchmark: Benchmark, options: dict[str, Any]) -> Any:
+    """A single-file checkpoint.  Without `config`, diffusers would look its configuration up on the hub."""
+    import diffusers
+
+    if "config" not in record.files:
+        raise BenchmarkError(f"model '{record.id}' names no 'config' folder under `files`: mend catalog.jsonl")
+    config = inside(benchmark, record.files["config"])
+    index = json.loads((config / "model_index.json").read_text("utf-8"))
+    weight_files(path)
+    cls = getattr(diffusers, index["_class_name"])
+    if "safety_checker" in index:
+        options = {**options, "safety_checker": None, "requires_safety_checker": False}
+    return cls.from_single_file(str(path), config=str(config), **options)
+
+
+def _quiet() -> None:
+    """Libraries keep their bars and advice to themselves; their errors come through."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()

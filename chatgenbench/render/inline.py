@@ -1,0 +1,160 @@
+"""Draw leases in this process, in batches.
+
+A picture depends on its request alone: every picture has a generator (on the CPU, so that CPU and GPU start from the
+same noise) seeded by its request.  The same request drawn twice gives the same PNG bytes.  Drawn in another batch
+size, matrix products round differently: on CPU in float32 no channel of a pixel moves by more than DRIFT of 255.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from chatgenbench.benchmark import Benchmark
+from chatgenbench.errors import BenchmarkError, ChatGenBenchError, InfraError, shorten
+from chatgenbench.render.checkpoints import LIMIT, Shelf
+from chatgenbench.render.executor import Picture, Undrawn
+from chatgenbench.render.infotext import describe, write
+from chatgenbench.render.leases import Lease
+from chatgenbench.render.pool import Pool
+from chatgenbench.render.samplers import resolve
+from chatgenbench.render.schedulers import scheduler_for, timesteps_for
+from chatgenbench.schema import Failure, Outcome, RenderRequest
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: Largest change of a channel (0..255) between batch sizes, on CPU in float32.
+DRIFT = 2
+
+
+class InlineExecutor:
+    """Keeps the contract of `Executor` with one device and no other process.
+
+    Args:
+        benchmark: catalog and weights.
+        pool: where pictures go, each as soon as it is drawn.
+        batch_size: pictures per pipeline call, at least 1.  Halved where memory runs out.
+        device: "cpu", "cuda" or "cuda:N".
+        limit: bytes of weights kept warm.
+    """
+
+    def __init__(
+        self, benchmark: Benchmark, pool: Pool, batch_size: int = 4, device: str = "cpu", limit: int = LIMIT
+    ) -> None:
+        self.pool, self.batch_size = pool, batch_size
+        self.shelf = Shelf(benchmark, device, limit)
+        self._configs: dict[str, dict[str, Any]] = {}
+
+    def run(self, leases: Iterable[Lease]) -> Iterator[Picture | Undrawn]:
+        """Draw every request; see `Executor.run`."""
+        for lease in leases:
+            yield from self._lease(lease)
+
+    def close(self) -> None:
+        """Free the weights."""
+        self.shelf.clear()
+
+    def _lease(self, lease: Lease) -> Iterator[Picture | Undrawn]:
+        shared = lease.shared
+        try:
+            pipeline = self.shelf.take(shared.checkpoint, shared.lora, shared.lora_weight)
+        except (BenchmarkError, MemoryError, RuntimeError) as error:
+            _raise_if_device_lost(error)
+            yield from (_undrawn(request, Outcome.INFRA_FAILED, error) for request in lease.requests)
+            return
+        for start in range(0, len(lease.requests), self.batch_size):
+            yield from self._batch(pipeline, lease.requests[start : start + self.batch_size])
+
+    def _batch(self, pipeline: Any, requests: Sequence[RenderRequest]) -> Iterator[Picture | Undrawn]:
+        """Draw one batch; on trouble draw it in halves (memory) or one by one, so that only the guilty row fails."""
+        started = time.perf_counter()
+        try:
+            images = self._draw(pipeline, requests)
+        except Exception as error:
+            _raise_if_device_lost(error)
+            memory = _is_memory(error)
+            if len(requests) == 1:
+                yield _undrawn(requests[0], Outcome.INFRA_FAILED if memory else Outcome.SYSTEM_FAILED, error)
+                return
+            size = (len(requests) + 1) // 2 if memory else 1
+            parts = [requests[start : start + size] for start in range(0, len(requests), size)]
+        else:
+            seconds = (time.perf_counter() - started) / len(requests)
+            yield from (self._keep(*pair, seconds) for pair in zip(requests, images, strict=True))
+            return
+        _free_memory(self.shelf.device, memory)  # outside the handler, whose traceback keeps tensors alive
+        for part in parts:
+            yield from self._batch(pipeline, part)
+
+    def _draw(self, pipeline: Any, requests: Sequence[RenderRequest]) -> list[Image | None]:
+        """One pipeline call.  None stands for a picture with values that are not numbers."""
+        import torch
+
+        shared = requests[0]
+        sampler = resolve(shared.sampler)
+        base_config = self._configs.setdefault(shared.checkpoint, dict(pipeline.scheduler.config))
+        pipeline.scheduler = scheduler_for(sampler, base_config, [request.seed for request in requests])
+        options = dict(sampler.call_kwargs)
+        if "timesteps" in options:
+            options["timesteps"] = timesteps_for(options["timesteps"], shared.steps)
+        if shared.clip_skip is not None:
+            options["clip_skip"] = shared.clip_skip - 1  # A1111 counts the last layer as 1, diffusers as 0
+        with torch.inference_mode():
+            pixels = pipeline(
+                prompt=[request.prompt for request in requests],
+                negative_prompt=[request.negative_prompt for request in requests],
+                num_inference_steps=shared.steps,
+                guidance_scale=shared.cfg_scale,
+                width=shared.width,
+                height=shared.height,
+                generator=[torch.Generator("cpu").manual_seed(request.seed) for request in requests],
+                output_type="pt",
+                **options,
+            ).images
+        return [_image(picture) for picture in pixels.float().cpu()]
+
+    def _keep(self, request: RenderRequest, image: Image | None, seconds: float) -> Picture | Undrawn:
+        if image is None:
+            return _undrawn(request, Outcome.SYSTEM_FAILED, ValueError("the picture has values that are not numbers"))
+        checkpoint = self.shelf.record("checkpoint", request.checkpoint)
+        lora = None if request.lora is None else self.shelf.record("lora", request.lora)
+        sha256 = self.pool.put(request.digest, image, write(describe(request, checkpoint, lora)))
+        return Picture(request.digest, sha256, seconds)
+
+
+def _image(pixels: Any) -> Image | None:
+    """A PIL image of a (3, height, width) tensor in 0..1, or None if a value is not finite."""
+    from PIL import Image
+
+    if not bool(pixels.isfinite().all()):
+        return None
+    return Image.fromarray((pixels * 255).round().byte().permute(1, 2, 0).contiguous().numpy())
+
+
+def _undrawn(request: RenderRequest, outcome: Any, error: BaseException) -> Undrawn:
+    text = str(error) if isinstance(error, ChatGenBenchError) else f"{type(error).__name__}: {error}"
+    return Undrawn(request.digest, Failure(outcome=outcome, reason=shorten(text, 300)))
+
+
+def _is_memory(error: BaseException) -> bool:
+    import torch
+
+    out = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return out or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+
+
+def _raise_if_device_lost(error: BaseException) -> None:
+    """A CUDA error other than lack of memory leaves the device unusable for this process."""
+    if isinstance(error, InfraError):
+        raise error
+    if not _is_memory(error) and isinstance(error, RuntimeError) and "CUDA error" in str(error):
+        raise InfraError(f"the GPU failed: {shorten(str(error), 200)}") from error
+
+
+def _free_memory(device: str, needed: bool) -> None:
+    if needed and device.startswith("cuda"):
+        import torch
+
+        torch.cuda.empty_cache()

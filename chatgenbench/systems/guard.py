@@ -1,0 +1,154 @@
+"""Ask a system for plans and get exactly one usable answer per input, whatever the system does.
+
+Systems are other people's code and models: they raise, miscount, answer with the wrong type or name models that do
+not exist.  Every such case ends as a `Failure` of the rows it concerns, with a reason of one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from time import perf_counter
+
+from pydantic import ValidationError
+
+from chatgenbench.benchmark import Benchmark, Catalog
+from chatgenbench.errors import ChatGenBenchError, InfraError, PlanError, UnknownNameError, UserError, shorten
+from chatgenbench.schema import Failure, FreestyleInput, Outcome, Plan
+from chatgenbench.systems.protocol import System
+
+#: Longest reason of a failed row, in characters.
+MAX_REASON = 300
+#: Unknown models that get a "did you mean": each costs a comparison with the whole catalog.
+MAX_SUGGESTIONS = 200
+
+
+class Fitting:
+    """Brings plans into the catalog's terms: `model` and `ranking` become catalog ids."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._complaints: dict[str, str] = {}
+
+    def fit(self, plan: Plan) -> Plan:
+        """`plan` with catalog ids.  A ranking keeps names it cannot place: they are wrong guesses, not absent ones.
+
+        Raises:
+            PlanError: the catalog has no such model.
+        """
+        record = self._catalog.find(plan.model)
+        if record is None:
+            raise PlanError(self._complaint(plan.model))
+        found = [(name, self._catalog.find(name)) for name in plan.ranking[: len(self._catalog)]]
+        ranking = tuple(name if known is None else known.id for name, known in found)
+        return plan.model_copy(update={"model": record.id, "ranking": ranking})
+
+    def _complaint(self, name: str) -> str:
+        if name not in self._complaints and len(self._complaints) >= MAX_SUGGESTIONS:
+            return f"unknown model '{shorten(name, 80)}'"
+        return self._complaints.setdefault(name, str(UnknownNameError("model", name, self._catalog.records)))
+
+
+def ready(system: System, benchmark: Benchmark) -> None:
+    """Prepare a system on the benchmark's catalog and training split.
+
+    Raises:
+        UserError: the system could not prepare itself; what it raised is in the message.
+    """
+    try:
+        system.prepare(benchmark.catalog, benchmark.train)
+    except ChatGenBenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserError(one_line(f"system '{system.name}' could not prepare itself: {describe(error)}")) from error
+
+
+def ask(
+    system: System, inputs: Iterable[FreestyleInput], catalog: Catalog, batch_size: int
+) -> Iterator[tuple[FreestyleInput, Plan | Failure, float]]:
+    """Yield (input, answer, seconds) for each input, in order, asking `batch_size` inputs at a time.
+
+    Seconds are the batch's time divided by its rows.  When the system raises, the answers it gave before stand and
+    the rest of the batch fails; when it gives more or fewer answers than inputs, the whole batch fails, because
+    nobody can say which answer belongs to which input.  KeyboardInterrupt passes through.
+    """
+    fitting = Fitting(catalog)
+    waiting = iter(inputs)
+    while batch := tuple(islice(waiting, batch_size)):
+        start = perf_counter()
+        answers = _collect(system, batch)
+        seconds = (perf_counter() - start) / len(batch)
+        for chat, answer in zip(batch, answers, strict=True):
+            yield chat, _settle(answer, fitting), seconds
+
+
+def _collect(system: System, batch: Sequence[FreestyleInput]) -> list[object]:
+    """As many answers as inputs, of whatever type."""
+    answers: list[object] = []
+    try:
+        # one more than asked for is enough to know: an endless generator must not hang the run
+        for answer in islice(system.plan(batch), len(batch) + 1):
+            answers.append(answer)
+    except (Exception, SystemExit) as error:
+        outcome = Outcome.INFRA_FAILED if isinstance(error, InfraError) else Outcome.SYSTEM_FAILED
+        failure = Failure(outcome=outcome, reason=one_line(f"the system raised {describe(error)}"))
+        return [*answers, *[failure] * len(batch)][: len(batch)]
+    if len(answers) == len(batch):
+        return answers
+    given = f"more than {len(batch)}" if len(answers) > len(batch) else str(len(answers))
+    reason = f"the system gave {given} answers to {len(batch)} inputs: which belongs to which cannot be known"
+    return [Failure(reason=reason)] * len(batch)
+
+
+def _settle(answer: object, fitting: Fitting) -> Plan | Failure:
+    """The answer as a plan that fits the catalog, or why it is none."""
+    try:
+        if isinstance(answer, Failure):
+            return Failure(outcome=answer.outcome, reason=one_line(answer.reason))
+        return fitting.fit(_coerce(answer))
+    except ValidationError as error:
+        return Failure(reason=one_line(f"not a valid plan: {first_problem(error)}"))
+    except PlanError as error:
+        return Failure(reason=one_line(error))
+    except Exception as error:  # a hostile __getattr__ or __iter__ of the answer itself
+        return Failure(reason=one_line(f"the answer cannot be read: {describe(error)}"))
+
+
+def _coerce(answer: object) -> Plan:
+    """A checked Plan.  An instance is checked again: `model_construct` and `model_copy` check nothing."""
+    if isinstance(answer, Plan):
+        return Plan.model_validate(answer.model_dump(include=set(Plan.model_fields), warnings=False))
+    if isinstance(answer, Mapping):
+        return Plan.model_validate(dict(answer))
+    raise PlanError(f"the system answered with {type(answer).__name__}, not with a Plan")
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing wrong, as `field: what (got ...)`, and how many more there are."""
+    problems = error.errors(include_url=False)
+    where = next((part for part in reversed(problems[0]["loc"]) if isinstance(part, str)), "plan")
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{where}: {_what(problems[0]['msg'], problems[0]['input'])}{more}"
+
+
+def _what(message: str, value: object) -> str:
+    """A validation message with the value it is about, where that is short enough to help."""
+    if isinstance(value, str):
+        return f"{message} (got '{shorten(value, 40)}')"
+    if isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= 64):
+        return f"{message} (got {value})"
+    return message
+
+
+def describe(error: BaseException) -> str:
+    """An exception for a person: its type, unless it is one of ours, and its message."""
+    try:
+        message = str(error)
+    except Exception:
+        message = "(its message cannot be shown)"
+    return message if isinstance(error, ChatGenBenchError) else f"{type(error).__name__}: {message}".rstrip(": ")
+
+
+def one_line(text: object, limit: int = MAX_REASON) -> str:
+    """`text` on one line, at most `limit` characters, and writable as UTF-8."""
+    return shorten(str(text), limit).encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,76 @@
+"""What a metric says about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Reads = Literal["images+text", "images", "texts", "plan", "scores"]
+Reduction = Literal["mean", "set"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Which weights made a number.
+
+    Args:
+        name: hub repository and file, or the name in a folder's `weights.json`.
+        revision: commit of the hub repository; None before it is downloaded, or when there is none.
+        sha256: digest of the weight file (64 hex digits); None until the file has been read.
+        note: what a reader should know about them.
+    """
+
+    name: str
+    revision: str | None = None
+    sha256: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class MetricCard:
+    """A metric's metadata.
+
+    Args:
+        name: what `load` is given.
+        title: what a table prints.
+        unit: what one unit of the value means.
+        lower, upper: the range a value can lie in (infinite where there is no bound).
+        higher_is_better: direction.
+        reads: what `score` takes: pictures and texts, pictures, pairs of texts, parts of a plan, or other scores.
+        text_limit: tokens it reads of a text, special tokens included; None where no text is read.
+        reduction: `mean` of rows, or one value for the whole `set`.
+        failed_value: what a row without plan or picture scores; NaN where a set metric has no rows.
+        source: paper and section of the definition.
+        weights: the weights behind the number; None for a metric without any.
+        note: conventions a reader must know.
+    """
+
+    name: str
+    title: str
+    unit: str
+    lower: float
+    upper: float
+    higher_is_better: bool
+    reads: Reads
+    text_limit: int | None
+    reduction: Reduction
+    failed_value: float
+    source: str
+    weights: Weights | None = None
+    note: str = ""
+
+    def table(self) -> str:
+        """The card as a two-column Markdown table, as printed in `metrics/cards/NAME.md`."""
+        limit = "reads no text" if self.text_limit is None else f"{self.text_limit} tokens"
+        rows = {
+            "name": f"`{self.name}`",
+            "unit": self.unit,
+            "range": f"{self.lower:g} to {self.upper:g}, {'higher' if self.higher_is_better else 'lower'} is better",
+            "reads": self.reads,
+            "text limit": limit,
+            "reduction": self.reduction,
+            "failed row": f"{self.failed_value:g}",
+            "source": self.source,
+            "weights": "none" if self.weights is None else self.weights.name,
+        }
+        return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())])

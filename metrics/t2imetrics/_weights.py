@@ -1,0 +1,218 @@
+"""Find weights, and hold them to what they were.
+
+A hub file is downloaded by name once; its commit and sha256 are recorded in a lock (one small JSON file per
+weight file under `$T2IMETRICS_HOME`, default `~/.cache/t2imetrics`) and demanded ever after.  A folder of weights
+carries its own digests in `weights.json`.  No digest in this package is made up: it comes from a publisher's file
+name, from a file that was measured, or from the first download.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from t2imetrics._card import Weights
+from t2imetrics.errors import WeightsError, shorten
+
+T = TypeVar("T")
+OFFLINE_HINT = "weights='miniature' needs no network"
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a Hugging Face repository; `sha256` only where a source other than the download states it."""
+
+    repo: str
+    name: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class UrlFile:
+    """A file behind a URL whose publisher put the first digits of its sha256 into its name."""
+
+    url: str
+    sha256_prefix: str
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file (64 hex digits)."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_home() -> Path:
+    """Where locks and downloads that have no cache of their own are kept."""
+    home = os.environ.get("T2IMETRICS_HOME")
+    return Path(home) if home else Path.home() / ".cache" / "t2imetrics"
+
+
+# --- published -------------------------------------------------------------------------------------------------
+
+
+def fetch(file: HubFile | UrlFile) -> tuple[Path, Weights]:
+    """The local path of a published file, and its provenance; downloads on first use.
+
+    Raises:
+        WeightsError: no network and no cached copy, or not the bytes that were recorded.
+    """
+    if isinstance(file, UrlFile):
+        return _fetch_url(file)
+    label = f"{file.repo}/{file.name}"
+    locked = _locked(label)
+    path = _download(file, locked.get("revision"))
+    revision = path.parts[path.parts.index("snapshots") + 1] if "snapshots" in path.parts else None
+    expected = locked if file.sha256 is None else {"sha256": file.sha256}
+    digest = _hold(label, path, expected, revision)
+    return path, Weights(label, revision, digest)
+
+
+def fetch_folder(repo: str, files: Sequence[str], main: str) -> tuple[Path, Weights]:
+    """Several files of one hub repository in one folder; the provenance is that of the file `main`."""
+    got = {name: fetch(HubFile(repo, name)) for name in files}
+    path, weights = got[main]
+    if any(other.parent != path.parent for other, _ in got.values()):
+        raise WeightsError(f"{repo} changed between two downloads: delete {cache_home() / 'locks'} and load again")
+    return path.parent, weights
+
+
+def adopt(label: str, path: Path) -> Weights:
+    """Provenance of a file that another library fetched; held to its first digest like any other."""
+    return Weights(label, None, _hold(label, path, _locked(label), None))
+
+
+def _download(file: HubFile, revision: str | None) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(file.repo, file.name, revision=revision))
+    except Exception as error:  # the hub client raises errors of five libraries
+        reason = f"cannot fetch {file.repo}/{file.name} from the Hugging Face hub: {shorten(error, 120)}"
+        raise WeightsError(f"{reason} ({OFFLINE_HINT})") from None
+
+
+def _fetch_url(file: UrlFile) -> tuple[Path, Weights]:
+    import torch
+
+    name = file.url.rsplit("/", 1)[1]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(file.url, str(path), hash_prefix=file.sha256_prefix, progress=False)
+        except Exception as error:  # urllib, socket, disk, or a wrong digest
+            raise WeightsError(f"cannot fetch {file.url}: {shorten(error, 120)} ({OFFLINE_HINT})") from None
+    digest = _hold(name, path, _locked(name), None)
+    if not digest.startswith(file.sha256_prefix):
+        raise WeightsError(f"{path} is damaged: sha256 {digest[:8]}…, published {file.sha256_prefix}…; delete it")
+    return path, Weights(name, None, digest)
+
+
+def _lock_path(label: str) -> Path:
+    return cache_home() / "locks" / (label.replace("/", "--") + ".json")
+
+
+def _locked(label: str) -> dict[str, str]:
+    path = _lock_path(label)
+    if not path.is_file():
+        return {}
+    try:
+        return {k: v for k, v in json.loads(path.read_text("utf-8")).items() if v}
+    except (ValueError, AttributeError):
+        raise WeightsError(f"{path} is not a lock file: delete it to record the weights anew") from None
+
+
+def _hold(label: str, path: Path, expected: dict[str, str], revision: str | None) -> str:
+    """Digest of the file; compared with what is expected, recorded when nothing was."""
+    digest = sha256_of(path)
+    wanted = expected.get("sha256")
+    if wanted and digest != wanted:
+        raise WeightsError(f"{label}: sha256 is {digest}, expected {wanted} (file {path}, lock {_lock_path(label)})")
+    lock = _lock_path(label)
+    if not lock.is_file():
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        draft = lock.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps({"sha256": digest, "revision": revision}) + "\n", "utf-8")
+        draft.replace(lock)
+    return digest
+
+
+# --- folders ---------------------------------------------------------------------------------------------------
+
+
+def miniature_home() -> Path:
+    """The small weights: inside the package when installed, under `data/` in a checkout."""
+    here = Path(__file__).parent
+    for folder in (here / "_miniature", here.parent.parent / "data" / "miniature" / "scorers"):
+        if folder.is_dir():
+            return folder
+    raise WeightsError("the miniature weights are missing from this installation: reinstall t2imetrics")
+
+
+def find_folder(weights: str | Path, part: str) -> tuple[Path, Weights]:
+    """The folder of one network (`clip`, `hps`, `reward`) and its provenance, every digest checked.
+
+    `weights` is `miniature`, the folder that holds `part`, or the network's folder itself.
+
+    Raises:
+        WeightsError: no such folder, a file missing, or a digest that differs from `weights.json`.
+    """
+    root = miniature_home() if str(weights) == "miniature" else Path(weights)
+    if not root.is_dir():
+        raise WeightsError(f"weights '{root}': choose 'published', 'miniature' or a folder that is there")
+    for folder in (root / part, root):
+        if (folder / "weights.json").is_file():
+            return folder, _check(folder)
+    raise WeightsError(f"{root} holds no {part}/weights.json")
+
+
+def _check(folder: Path) -> Weights:
+    about = read_json(folder / "weights.json")
+    digests = about.get("sha256")
+    if not isinstance(digests, dict) or "model.safetensors" not in digests:
+        raise WeightsError(f"{folder / 'weights.json'} states no sha256 of model.safetensors")
+    for name, wanted in digests.items():
+        if not (folder / name).is_file():
+            raise WeightsError(f"{folder / name} is missing")
+        if (found := sha256_of(folder / name)) != wanted:
+            raise WeightsError(f"{folder / name} is not the file weights.json describes: {found[:12]}…")
+    label, note = str(about.get("label", "")), str(about.get("note", ""))
+    note = f"{label}: {note}" if label and note else label or note
+    return Weights(str(about.get("name", folder.name)), None, digests["model.safetensors"], note)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; WeightsError when the file is not one."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"cannot read {path}: {shorten(error)}") from None
+    if not isinstance(value, dict):
+        raise WeightsError(f"{path} is not a JSON object")
+    return value
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A state dict from safetensors, or from a torch file without running any code in it; tensors on the CPU."""
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return or_damaged(path, lambda: load_file(path))
+    import torch
+
+    return or_damaged(path, lambda: torch.load(path, map_location="cpu", weights_only=True))
+
+
+def or_damaged(path: Path, read: Callable[[], T]) -> T:
+    """What `read` gives, or a WeightsError that names the file."""
+    try:
+        return read()
+    except WeightsError:
+        raise
+    except Exception as error:  # pickle, zip, header and shape errors share no base class
+        raise WeightsError(f"{path} cannot be loaded: {shorten(error)}") from None

@@ -1,0 +1,114 @@
+"""ImageReward: a reward model of human preference on BLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from t2imetrics._card import MetricCard, Weights
+from t2imetrics._images import open_rgb, preprocess_a
+from t2imetrics._scorer import Floats, Ints, Scorer, Setting, batches, same_length
+from t2imetrics._weights import HubFile, fetch, find_folder, or_damaged, read_checkpoint, read_json
+from t2imetrics.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+CHECKPOINT = HubFile("THUDM/ImageReward", "ImageReward.pt")
+#: The vocabulary of bert-base-uncased (30,522 lines); digest measured on a copy that another package ships.
+VOCABULARY = HubFile(
+    "google-bert/bert-base-uncased", "vocab.txt", "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
+)
+
+
+class ImageReward(Scorer):
+    """Standardised reward (r - mean) / std of the head on the first text token.
+
+    Args:
+        setting: weights, device, batch size.
+    """
+
+    card = MetricCard(
+        name="imagereward",
+        title="ImageReward",
+        unit="standard deviations of the reward on its training data",
+        lower=float("-inf"),
+        upper=float("inf"),
+        higher_is_better=True,
+        reads="images+text",
+        text_limit=35,
+        reduction="mean",
+        failed_value=-2.5,
+        source="Xu et al., ImageReward, arXiv 2304.05977, section 3",
+        weights=Weights(f"{CHECKPOINT.repo}/{CHECKPOINT.name}"),
+        note="preprocessing A; first token; float32",
+    )
+
+    def __init__(self, setting: Setting) -> None:
+        config, vocabulary, weights, self.model = _load(setting)
+        self.config, self.device, self.batch_size = config, setting.torch_device(), setting.batch_size
+        self.model.to(self.device)
+        self.limit = int(config["max_length"])
+        self.tokenizer = _tokenizer(vocabulary, int(config["text"]["vocab_size"]))
+        self.card = replace(self.card, text_limit=self.limit, weights=weights)
+
+    def score(self, rows: Sequence[Any], against: Sequence[str]) -> Floats:
+        """Score pictures against texts; shape (n,), standardised reward."""
+        import torch
+
+        same_length(rows, against)
+        size, raw = int(self.config["vision"]["image_size"]), [np.empty(0)]
+        for at in batches(range(len(rows)), self.batch_size):
+            pixels = torch.stack([preprocess_a(open_rgb(rows[i], i), size) for i in at])
+            ids, mask = self._encode([against[i] for i in at])
+            with torch.inference_mode():
+                reward = self.model(pixels.to(self.device), ids, mask)
+            raw.append(reward.double().cpu().numpy())
+        return (np.concatenate(raw) - float(self.config["mean"])) / float(self.config["std"])
+
+    def tokens(self, texts: Sequence[str]) -> Ints:
+        return np.array([len(self.tokenizer.encode(text).ids) for text in texts], np.int64)
+
+    def _encode(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids and mask (n, limit), padded to the full limit like the released scorer."""
+        import torch
+
+        ids, mask = np.zeros((2, len(texts), self.limit), np.int64)
+        for row, text in enumerate(texts):
+            found = self.tokenizer.encode(text).ids
+            if len(found) > self.limit:
+                found = [*found[: self.limit - 1], found[-1]]
+            ids[row, : len(found)], mask[row, : len(found)] = found, 1
+        return torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
+
+
+def _load(setting: Setting) -> tuple[dict[str, Any], Path, Weights, Any]:
+    from t2imetrics import _blip
+
+    if setting.weights == "published":
+        config = _blip.PUBLISHED
+        path, weights = fetch(CHECKPOINT)
+        vocabulary, _ = fetch(VOCABULARY)
+        state = or_damaged(path, lambda: _blip.convert(read_checkpoint(path)))
+    else:
+        folder, weights = find_folder(setting.weights, "reward")
+        config, vocabulary, path = read_json(folder / "config.json"), folder / "vocab.txt", folder / "model.safetensors"
+        state = read_checkpoint(path)
+    return config, vocabulary, weights, or_damaged(path, lambda: _blip.RewardModel(config, state))
+
+
+def _tokenizer(vocabulary: Path, vocab_size: int) -> Any:
+    """BERT's uncased WordPiece with [CLS] and [SEP]; refuses a vocabulary the model cannot have been trained with."""
+    from tokenizers import BertWordPieceTokenizer
+
+    tokenizer = or_damaged(vocabulary, lambda: BertWordPieceTokenizer(str(vocabulary), lowercase=True))
+    size = tokenizer.get_vocab_size()
+    if not vocab_size - 2 <= size <= vocab_size:  # the released model has two ids more, which no text uses
+        raise WeightsError(f"{vocabulary} has {size} tokens, the model reads {vocab_size}")
+    if tokenizer.token_to_id("[PAD]") != 0:
+        raise WeightsError(f"{vocabulary}: [PAD] must be token 0")
+    return tokenizer

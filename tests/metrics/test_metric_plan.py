@@ -1,0 +1,112 @@
+"""Selection, arguments and the unified score."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import t2imetrics
+from hypothesis import given
+from hypothesis import strategies as st
+from t2imetrics.arguments import KEYS, per_key, same_argument
+from t2imetrics.errors import InputError, OptionError
+from t2imetrics.selection import base_model, top1, topk
+from t2imetrics.unified import unified
+
+GOLD = {"sampler": "DPM++ 2M Karras", "steps": 30, "cfg_scale": 7.0, "width": 512, "height": 768}
+
+#: arXiv 2411.17176: FID, CLIP, HPSv2, ImageReward x 100, unified.
+PUBLISHED = [
+    (32.7, 64.6, 20.2, -34.6, 37.3), (21.3, 69.9, 23.5, 2.4, 59.0), (20.7, 70.0, 23.4, 1.5, 58.7),
+    (20.8, 70.7, 23.9, 4.0, 60.7), (19.1, 72.9, 25.1, 8.9, 65.9), (54.4, 63.4, 20.0, -40.2, 29.7),
+    (42.8, 69.1, 23.3, -4.8, 51.1), (41.2, 69.4, 23.4, -4.3, 51.9), (41.4, 70.6, 23.4, -3.1, 52.5),
+    (40.7, 72.5, 25.0, 5.1, 59.2),
+]  # fmt: skip
+
+
+def test_unified_gives_the_published_rows() -> None:
+    errors = sorted(abs(unified(f, c, h, r / 100) - u) for f, c, h, r, u in PUBLISHED)
+    assert errors[8] <= 0.025 + 1e-9
+    assert errors[9] <= 0.075 + 1e-9
+
+
+def test_unified_scorer_reads_mappings_and_names_what_is_missing() -> None:
+    scorer = t2imetrics.load("unified")
+    row = {"fid": 19.1, "clipscore": 72.9, "hpsv2": 25.1, "imagereward": 0.089}
+    assert scorer.score([row, row]) == pytest.approx([65.925, 65.925])
+    with pytest.raises(InputError, match="row 0: the unified score needs hpsv2, imagereward"):
+        scorer.score([{"fid": 1.0, "clipscore": 2.0}])
+
+
+def test_top1_and_topk() -> None:
+    assert top1(["a", "b", None], ["a", "a", "a"]).tolist() == [1, 0, 0]
+    assert topk([["b", "a"], ["b", "c", "a"], None], ["a", "a", "a"], 2).tolist() == [1, 0, 0]
+    assert t2imetrics.load("selection", k=3).score([["b", "c", "a"]], ["a"]).tolist() == [1]
+    assert t2imetrics.load("selection", k=3).card.note == "top-3"
+    with pytest.raises(OptionError, match="k must be at least 1"):
+        t2imetrics.load("selection", k=0)
+
+
+def test_base_model_counts_a_sibling_as_right_and_a_stranger_as_wrong() -> None:
+    bases = {"a": "SD 1.5", "b": "SD 1.5", "c": "SDXL"}
+    assert base_model(["b", "c", "unknown", None], ["a"] * 4, bases).tolist() == [1, 0, 0, 0]
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=9))
+def test_topk_grows_with_k_and_ends_at_one(gold: list[str]) -> None:
+    rankings = [["c", "a", "b"]] * len(gold)
+    shares = [topk(rankings, gold, k).mean() for k in (1, 2, 3)]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "answer", "gold", "same"),
+    [
+        ("sampler", " dpm++  2m KARRAS", "DPM++ 2M Karras", True),
+        ("sampler", "DPM++ 2M", "DPM++ 2M Karras", False),
+        ("sampler", "", "", False),
+        ("sampler", None, "Euler", False),
+        ("steps", "30", 30, True),
+        ("steps", 30.0, "30", True),
+        ("steps", 30.5, 30, False),
+        ("steps", True, 1, False),
+        ("cfg_scale", 7, "7.0", True),
+        ("cfg_scale", 7.0000005, 7, True),
+        ("cfg_scale", 7.01, 7, False),
+        ("cfg_scale", "nan", 7, False),
+        ("width", "512", 512, True),
+        ("width", "512px", 512, False),
+        ("height", [768], 768, False),
+        ("height", 10**400, 768, False),
+    ],
+)
+def test_one_argument(key: str, answer: object, gold: object, same: bool) -> None:
+    assert same_argument(key, answer, gold) is same
+
+
+def test_per_key_mean_and_joint() -> None:
+    answers = [GOLD, {**GOLD, "steps": 20}, {"sampler": "Euler"}, None]
+    table = per_key(answers, [GOLD] * 4)
+    assert table["steps"].tolist() == [1, 0, 0, 0]
+    assert table["joint"].tolist() == [1, 0, 0, 0]
+    assert t2imetrics.load("arguments").score(answers, [GOLD] * 4) == pytest.approx([1, 0.8, 0, 0])
+
+
+@given(st.sets(st.sampled_from(KEYS)))
+def test_each_lost_key_costs_a_fifth(lost: set[str]) -> None:
+    answer = {k: v for k, v in GOLD.items() if k not in lost}
+    assert t2imetrics.load("arguments").score([answer], [GOLD]) == pytest.approx([1 - len(lost) / 5])
+
+
+def test_an_incomplete_gold_record_and_uneven_lists_are_errors() -> None:
+    with pytest.raises(InputError, match="row 1: the gold arguments have no 'width'"):
+        per_key([GOLD, GOLD], [GOLD, {**GOLD, "width": None}])
+    with pytest.raises(InputError, match="2 and 1 rows"):
+        top1(["a", "b"], ["a"])
+
+
+def test_no_rows_give_no_values() -> None:
+    assert t2imetrics.load("selection").score([], []).shape == (0,)
+    values = t2imetrics.load("arguments").score([], [])
+    assert values.shape == (0,)
+    assert values.dtype == np.float64
