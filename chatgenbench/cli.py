@@ -41,18 +41,41 @@ BenchmarkOption = Annotated[str, typer.Option("--benchmark", help="miniature, a 
 
 @app.command("eval")
 def evaluate(
-    system: Annotated[list[str], typer.Option("--system", help="A name (see `chatgenbench systems`), a predictions file (plans.csv, plans.jsonl), or module:Object. Repeat to compare several.")],
-    out: Annotated[Path, typer.Option("--out", help="Run folder; with several systems one folder each inside it.")],
+    system: Annotated[
+        list[str],
+        typer.Option(
+            "--system",
+            help="A name, plans.csv, plans.jsonl, or module:Object; repeat to compare.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Run folder; several systems get one each inside.")],
     benchmark: BenchmarkOption = "miniature",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N items of a fixed stratified order; a longer limit continues.")] = None,
-    text: Annotated[TextChoice, typer.Option("--text", help="Which text image metrics read: the gold prompt, the chat, or the system's own prompt.")] = TextChoice.GOLD,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of systems that draw lots, of pictures whose plan names none, and of intervals.")] = 0,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="First N items of a fixed stratified order."),
+    ] = None,
+    text: Annotated[
+        TextChoice,
+        typer.Option("--text", help="What image metrics read: gold prompt, chat, or own prompt."),
+    ] = TextChoice.GOLD,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", min=0, help="Seed of draws, pictures and intervals."),
+    ] = 0,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, max=512, help="Pictures drawn at once.")] = 8,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
-    executor: Annotated[ExecutorChoice, typer.Option("--executor", help="How pictures are drawn.")] = ExecutorChoice.INLINE,
-    pool: Annotated[Path | None, typer.Option("--pool", help="Folder of drawn pictures, shared by runs (default: $CHATGENBENCH_HOME/pool).")] = None,
-    weights: Annotated[str | None, typer.Option("--weights", help="Metric weights: published, miniature, or a folder (default: what the benchmark says).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what it costs, then stop.")] = False,
+    executor: Annotated[
+        ExecutorChoice, typer.Option("--executor", help="How pictures are drawn.")
+    ] = ExecutorChoice.INLINE,
+    pool: Annotated[
+        Path | None,
+        typer.Option("--pool", help="Shared pictures (default: $CHATGENBENCH_HOME/pool)."),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", help="Metric weights: published, miniature, or a folder."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and cost, then stop.")] = False,
 ) -> None:
     """Run one or more systems: plan, render, score, report.  Type the same command again to resume.
 
@@ -81,7 +104,7 @@ def evaluate(
 def report(
     run: Annotated[Path, typer.Argument(help="A finished run folder, or a folder of several.")],
     benchmark: BenchmarkOption = "miniature",
-    pool: Annotated[Path | None, typer.Option("--pool", help="Folder of drawn pictures (default: where the run put them).")] = None,
+    pool: Annotated[Path | None, typer.Option("--pool", help="Pictures (default: where the run put them).")] = None,
 ) -> None:
     """Print the table of finished runs and write their pages again.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,14 @@ class Bars:
 
 @contextmanager
 def bars(console: Console) -> Iterator[Progress]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
@@ -104,9 +111,7 @@ def pool_folder(request: Request) -> Path:
     return request.pool or home() / "pool"
 
 
-def _one(
-    spec: str, system: System, request: Request, benchmark: Benchmark, folder: Path, console: Console
-) -> Finished:
+def _one(spec: str, system: System, request: Request, benchmark: Benchmark, folder: Path, console: Console) -> Finished:
     from chatgenbench.evaluate.pipeline import evaluate
     from chatgenbench.evaluate.run import Settings
     from chatgenbench.quiet import quiet
@@ -129,7 +134,9 @@ def _report(finished: list[Finished], benchmark: Benchmark, together: Path | Non
     pages = [run.folder.report for run in finished]
     if together is not None:
         page = together / "comparison.html"
-        write_comparison([run.folder for run in finished], benchmark, [_pool_of(run, Pool).path for run in finished], page)
+        write_comparison(
+            [run.folder for run in finished], benchmark, [_pool_of(run, Pool).path for run in finished], page
+        )
         pages = [page, *pages]
     for page in pages:
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
@@ -192,7 +199,7 @@ def list_metrics(name: str | None, console: Console) -> None:
     _table(console, "Metrics", ("name", "title", "better", "unit", "text limit"), rows)
 
 
-def _table(console: Console, title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(console: Console, title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 

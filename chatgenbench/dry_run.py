@@ -50,7 +50,9 @@ def explain(
         rows, benchmark, Pool(pool_folder(request)), seed_of=lambda item: picture_seed(settings, item),
         batch_size=request.batch_size, device="cpu" if request.device == "auto" else request.device,
     )  # fmt: skip
-    asked = "rows not answered yet count as their gold plan" if answered < len(items) * len(systems) else "answers on disk"
+    asked = (
+        "rows not answered yet count as their gold plan" if answered < len(items) * len(systems) else "answers on disk"
+    )
     basis = estimate.basis
     table = Table("what", "how much", "basis", title=f"Dry run on {benchmark.manifest.name}: nothing was started")
     for what, value, why in (

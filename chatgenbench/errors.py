@@ -1,14 +1,14 @@
 """Every error chatgenbench raises on purpose.
 
-    ChatGenBenchError                 base; `str(e)` is one clear line for a person
-    ├── UserError                     the user's mistake: exit code 1, never a traceback
-    │   ├── UnknownNameError          an unknown system, benchmark, model, sampler ... with "did you mean"
-    │   ├── BenchmarkError            a benchmark folder or dataset that cannot be read
-    │   ├── PredictionsError          a predictions file that cannot be read (file, line, column)
-    │   └── RunFolderError            a run folder that belongs to another run, or is damaged
-    ├── PlanError                     one system answer that is not a plan: a `system-failed` row
-    ├── RenderError                   one plan that cannot be drawn: a `system-failed` row
-    └── InfraError                    disk, device, network: rows end `infra-failed`, exit code 3
+ChatGenBenchError                 base; `str(e)` is one clear line for a person
+├── UserError                     the user's mistake: exit code 1, never a traceback
+│   ├── UnknownNameError          an unknown system, benchmark, model, sampler ... with "did you mean"
+│   ├── BenchmarkError            a benchmark folder or dataset that cannot be read
+│   ├── PredictionsError          a predictions file that cannot be read (file, line, column)
+│   └── RunFolderError            a run folder that belongs to another run, or is damaged
+├── PlanError                     one system answer that is not a plan: a `system-failed` row
+├── RenderError                   one plan that cannot be drawn: a `system-failed` row
+└── InfraError                    disk, device, network: rows end `infra-failed`, exit code 3
 """
 
 from __future__ import annotations

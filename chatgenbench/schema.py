@@ -10,7 +10,7 @@ import json
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 #: Longest text of one message or prompt, in characters.  Civitai prompts stay far below it.
 MAX_TEXT = 20_000
@@ -70,6 +70,13 @@ class Arguments(Noun):
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     clip_skip: int | None = Field(default=None, ge=1, le=12)
     lora_weight: float | None = Field(default=None, ge=-4, le=4, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_values(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("must be a number, not true or false")
+        return value
 
 
 class Plan(Noun):

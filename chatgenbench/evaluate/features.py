@@ -43,7 +43,9 @@ class FeatureStore:
         """(n, d) features in the order of `digests`; all must be stored."""
         return np.stack([np.load(self._path(d)) for d in digests]).astype(np.float64)
 
-    def fill(self, digests: Sequence[str], compute: Callable[[list[str]], Array], block: int, tick: Callable[[int], None]) -> None:
+    def fill(
+        self, digests: Sequence[str], compute: Callable[[list[str]], Array], block: int, tick: Callable[[int], None]
+    ) -> None:
         """Compute and store what is missing, `block` pictures at a time; `tick(k)` after each."""
         todo = self.missing(digests)
         tick(len(digests) - len(todo))

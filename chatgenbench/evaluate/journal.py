@@ -26,7 +26,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         _repair(path)
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)
 
     def __enter__(self) -> Journal:
         return self
@@ -39,8 +39,9 @@ class Journal:
         size = os.fstat(self._file.fileno()).st_size
         data = b"".join(json.dumps(r, ensure_ascii=False, allow_nan=False).encode() + b"\n" for r in records)
         try:
-            self._file.write(data)
-            self._file.flush()
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             _drop_tail(self.path, size)

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from chatgenbench.benchmark import Benchmark
-from chatgenbench.errors import BenchmarkError, InfraError
-from chatgenbench.evaluate import journal
+from chatgenbench.errors import BenchmarkError, InfraError, UserError, shorten
 from chatgenbench.evaluate.journal import Journal
 from chatgenbench.evaluate.rows import Row, join
 from chatgenbench.evaluate.run import RunFolder, Settings, open_run, write_json
-from chatgenbench.schema import Failure, Item, Outcome, Plan, PlannedRow, digest_of
-from chatgenbench.systems import System, ask
+from chatgenbench.render import Pool, draw, engine_fingerprint
+from chatgenbench.render.checkpoints import dtype_name
+from chatgenbench.schema import DrawnRow, Failure, Item, Outcome, Plan, PlannedRow, digest_of
+from chatgenbench.systems import System, ask, ready
 
 PLAN_BATCH = 32
 
 
 class Progress(Protocol):
-    """Where a run tells how far it is; the CLI draws bars, a library user may pass `Silent`."""
-
-    def stage(self, name: str, total: int) -> AbstractContextManager[Any]: ...
+    """Where a run tells how far it is: `done` of `total` rows of a stage or metric."""
 
     def tick(self, name: str, done: int, total: int) -> None: ...
 
@@ -56,10 +54,14 @@ def evaluate(
         RunFolderError: the folder belongs to another run.
         InfraError: the disk is full or the device failed; what is done is kept.
     """
-    from chatgenbench.render import Pool, engine_fingerprint, pick_device
-
     device = pick_device(settings.device)
-    provenance = {"device": device, "engine": engine_fingerprint(device), "pool": str(pool_root)}
+    dtype = dtype_name(device)
+    provenance = {
+        "device": device,
+        "dtype": dtype,
+        "engine": engine_fingerprint(device, dtype),
+        "pool": str(pool_root.resolve()),
+    }
     folder = RunFolder(path)
     with folder.lock():
         folder = open_run(path, settings, benchmark, (system.name, system.revision), provenance)
@@ -68,6 +70,23 @@ def evaluate(
         plan_stage(folder, benchmark, system, items, progress)
         render_stage(folder, benchmark, items, pool, settings, device, progress)
         return score_stage(folder, benchmark, items, pool, settings, device, progress)
+
+
+def pick_device(wanted: str) -> str:
+    """`auto` means the first GPU if there is one, else the CPU.
+
+    Raises:
+        UserError: a device this machine does not have.
+    """
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device '{wanted}' cannot be used: {shorten(str(error), 100)}; try --device cpu") from None
+    return wanted
 
 
 def plan_stage(
@@ -79,7 +98,7 @@ def plan_stage(
     progress.tick("plan", len(items) - len(todo), len(items))
     if not todo:
         return
-    system.prepare(benchmark.catalog, benchmark.train)
+    ready(system, benchmark)
     with Journal(folder.plans) as book:
         for done, (chat, answer, seconds) in enumerate(ask(system, todo, benchmark.catalog, PLAN_BATCH), 1):
             book.append(_planned(chat.id, answer, seconds).model_dump(mode="json"))
@@ -107,24 +126,18 @@ def drawable(folder: RunFolder, items: tuple[Item, ...]) -> Iterator[tuple[str, 
 
 
 def render_stage(
-    folder: RunFolder, benchmark: Benchmark, items: tuple[Item, ...], pool: Any, settings: Settings, device: str,
+    folder: RunFolder, benchmark: Benchmark, items: tuple[Item, ...], pool: Pool, settings: Settings, device: str,
     progress: Progress,
 ) -> None:  # fmt: skip
     """Draw every plan that has no picture yet; a picture that vanished from the pool is drawn again."""
-    from chatgenbench.render import draw
-
-    drawn = folder.drawn()
-    kept = {
-        k for k, row in drawn.items()
-        if row.outcome is Outcome.SYSTEM_FAILED or (row.outcome is Outcome.OK and pool.holds(row.picture, row.image_sha256))
-    }  # fmt: skip
+    kept = {item for item, row in folder.drawn().items() if _is_settled(row, pool)}
     plans = list(drawable(folder, items))
     todo = [(item, plan) for item, plan in plans if item not in kept]
     done = len(plans) - len(todo)
     progress.tick("render", done, len(plans))
     with Journal(folder.pictures) as book:
         for row in draw(
-            todo, benchmark, pool, lambda item: picture_seed(settings, item),
+            todo, benchmark, pool, seed_of=lambda item: picture_seed(settings, item),
             batch_size=settings.batch_size, device=device,
         ):  # fmt: skip
             book.append(row.model_dump(mode="json"))
@@ -132,8 +145,15 @@ def render_stage(
             progress.tick("render", done, len(plans))
 
 
+def _is_settled(row: DrawnRow, pool: Pool) -> bool:
+    """Whether a row needs no drawing: it failed for good, or its very picture is in the pool."""
+    if row.outcome is not Outcome.OK or row.picture is None:
+        return row.outcome is Outcome.SYSTEM_FAILED
+    return pool.verify(row.picture) and pool.sha256(row.picture) == row.image_sha256
+
+
 def score_stage(
-    folder: RunFolder, benchmark: Benchmark, items: tuple[Item, ...], pool: Any, settings: Settings, device: str,
+    folder: RunFolder, benchmark: Benchmark, items: tuple[Item, ...], pool: Pool, settings: Settings, device: str,
     progress: Progress,
 ) -> Finished:  # fmt: skip
     """Score every row, write scores.parquet, submission.csv and summary.json."""
@@ -144,9 +164,7 @@ def score_stage(
     rows = join(folder, benchmark, items)
     weights = settings.weights or benchmark.manifest.weights
     scorers = Scorers(weights, device, batch_size=32)
-    scored = score(
-        rows, benchmark, folder, pool.path, scorers, settings.text, home() / "features", progress.tick
-    )
+    scored = score(rows, benchmark, folder, pool.path, scorers, settings.text, home() / "features", progress.tick)
     write_tables(folder, rows, scored)
     summary = summarise(rows, scored, settings.seed)
     summary["run"] = {

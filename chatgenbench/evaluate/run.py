@@ -84,11 +84,15 @@ class RunFolder:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise RunFolderError(f"another chatgenbench is working in {self.path}: wait for it, or choose another --out") from None
+                raise RunFolderError(
+                    f"another chatgenbench is working in {self.path}: wait for it, or choose another --out"
+                ) from None
             yield
 
 
-def open_run(path: Path, settings: Settings, benchmark: Benchmark, system: tuple[str, str], extra: dict[str, Any]) -> RunFolder:
+def open_run(
+    path: Path, settings: Settings, benchmark: Benchmark, system: tuple[str, str], extra: dict[str, Any]
+) -> RunFolder:
     """Start a run in `path`, or continue the one that is there.
 
     Args:

@@ -22,7 +22,7 @@ from chatgenbench.evaluate.journal import Journal
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import RunFolder, TextSource
 from chatgenbench.evaluate.statistics import Array
-from chatgenbench.schema import Outcome
+from chatgenbench.schema import Outcome, digest_of
 
 BLOCK = 32
 PROMPT_METRIC = "bertscore"
@@ -64,7 +64,7 @@ class Scorers:
                 self._loaded[name] = t2imetrics.load(
                     name, weights=self.weights, device=self.device, batch_size=self.batch_size
                 )
-            except t2imetrics.MetricError as error:
+            except t2imetrics.errors.MetricError as error:
                 raise BenchmarkError(str(error)) from None
         return self._loaded[name]
 
@@ -98,7 +98,7 @@ def score(
                     book.append({"block": key, "values": finished[key]})
                 column[start : start + len(block)] = finished[key]
                 tick(metric, start + len(block), len(rows))
-            column[[row.outcome is Outcome.INFRA_FAILED for row in rows]] = np.nan
+            column[_infra_failed(rows)] = np.nan
             values[metric] = column
     features, reference = _features(rows, benchmark, scorers, picture_path, cache, tick)
     cards = {name: scorers[name].card for name in (PROMPT_METRIC, *IMAGE_METRICS, "fid")}
@@ -106,11 +106,14 @@ def score(
 
 
 def _stepwise(rows: Sequence[Row], benchmark: Benchmark) -> dict[str, Array]:
-    scored = [stepwise.score_plan(row, benchmark) for row in rows]
-    columns = {c: np.array([s[c] for s in scored], dtype=np.float64) for c in stepwise.COLUMNS}
+    columns = stepwise.score_plans(rows, benchmark)
     for column in columns.values():
-        column[[row.outcome is Outcome.INFRA_FAILED for row in rows]] = np.nan
+        column[_infra_failed(rows)] = np.nan
     return columns
+
+
+def _infra_failed(rows: Sequence[Row]) -> list[bool]:
+    return [row.outcome is Outcome.INFRA_FAILED for row in rows]
 
 
 def _blocks(rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Row]]]:
@@ -120,8 +123,6 @@ def _blocks(rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Row]]]:
 
 def _key(metric: str, block: Sequence[Row], text: TextSource) -> str:
     """A block's name: it changes when any picture, text or answer in it does."""
-    from chatgenbench.schema import digest_of
-
     if metric == PROMPT_METRIC:
         seen = [[r.item.id, r.plan.prompt if r.plan else None, r.gold.plan.prompt] for r in block]
     else:

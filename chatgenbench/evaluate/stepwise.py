@@ -1,14 +1,17 @@
-"""Scores of the plan itself: the prompt, the chosen model, the arguments."""
+"""Scores of the plan itself: the chosen model and the arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from t2imetrics import arguments, selection
 
 from chatgenbench.benchmark import Benchmark, Catalog
 from chatgenbench.evaluate.rows import Row
-from chatgenbench.schema import ARGUMENT_KEYS
+from chatgenbench.evaluate.statistics import Array
+from chatgenbench.schema import ARGUMENT_KEYS, Plan
 
 TOP_K = 5
 
@@ -19,31 +22,37 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def score_plan(row: Row, benchmark: Benchmark) -> dict[str, float]:
-    """All step-wise scores of one row but the prompt's; a row without a plan scores 0 everywhere."""
-    if row.plan is None:
-        return dict.fromkeys(COLUMNS, 0.0)
-    catalog, gold = benchmark.catalog, row.gold.plan
-    ranking = [_id(catalog, name) for name in (row.plan.ranking or (row.plan.model,))]
-    chosen, wanted = _id(catalog, row.plan.model), _id(catalog, gold.model)
-    keys = arguments.score(_scored(row.plan.arguments.model_dump()), _scored(gold.arguments.model_dump()))
-    return {
-        "selection_top1": selection.top1(chosen, wanted),
-        "selection_top5": selection.topk(ranking, wanted, TOP_K),
-        "selection_base": selection.top1(_base(catalog, chosen), _base(catalog, wanted)),
-        **{f"arguments_{key}": keys[key] for key in (*ARGUMENT_KEYS, "mean", "joint")},
+def score_plans(rows: Sequence[Row], benchmark: Benchmark) -> dict[str, Array]:
+    """COLUMNS, each (n,) in row order; a row without a plan scores 0 everywhere.
+
+    A plan without a ranking is taken to rank its own model alone.
+    """
+    catalog = benchmark.catalog
+    chosen = [None if row.plan is None else _id(catalog, row.plan.model) for row in rows]
+    gold = [_id(catalog, row.gold.plan.model) for row in rows]
+    rankings = [None if row.plan is None else _ranking(catalog, row.plan) for row in rows]
+    keys = arguments.per_key(
+        [None if row.plan is None else _scored(row.plan) for row in rows], [_scored(row.gold.plan) for row in rows]
+    )
+    columns = {
+        "selection_top1": selection.top1(chosen, gold),
+        "selection_top5": selection.topk(rankings, gold, TOP_K),
+        "selection_base": selection.base_model(chosen, gold, {r.id: r.base_model for r in catalog}),
+        **{f"arguments_{key}": keys[key] for key in ARGUMENT_KEYS},
+        "arguments_mean": np.mean([keys[key] for key in ARGUMENT_KEYS], axis=0),
+        "arguments_joint": keys["joint"],
     }
+    return {name: columns[name] for name in COLUMNS}
 
 
-def _scored(values: Mapping[str, object]) -> dict[str, object]:
-    return {key: values[key] for key in ARGUMENT_KEYS}
+def _scored(plan: Plan) -> dict[str, Any]:
+    return {key: getattr(plan.arguments, key) for key in ARGUMENT_KEYS}
+
+
+def _ranking(catalog: Catalog, plan: Plan) -> list[str]:
+    return [_id(catalog, name) for name in (plan.ranking or (plan.model,))]
 
 
 def _id(catalog: Catalog, name: str) -> str:
     record = catalog.find(name)
     return record.id if record else name
-
-
-def _base(catalog: Catalog, name: str) -> str:
-    record = catalog.find(name)
-    return record.base_model if record else ""

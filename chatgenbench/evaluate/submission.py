@@ -32,7 +32,7 @@ def _write_parquet(folder: RunFolder, rows: Sequence[Row], scored: Scored) -> No
         "reason": [r.reason for r in rows],
         "image_sha256": [r.image_sha256 for r in rows],
         **{c: scored.values[c] for c in COLUMNS},
-    }).astype({c: "string" for c in ("item", "kind", "split", "outcome", "reason", "image_sha256")})  # fmt: skip
+    }).astype(dict.fromkeys(("item", "kind", "split", "outcome", "reason", "image_sha256"), "string"))  # fmt: skip
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
     write_bytes(folder.scores, buffer.getvalue())

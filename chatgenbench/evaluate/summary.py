@@ -8,7 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from t2imetrics import fid, unified
+from t2imetrics._frechet import Moments
+from t2imetrics.fid import fid_of
+from t2imetrics.unified import Unified, unified
 
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.score import COLUMNS, Scored
@@ -58,6 +60,7 @@ def summarise(rows: Sequence[Row], scored: Scored, seed: int) -> dict[str, Any]:
         "rows": len(rows),
         "incomplete": int((~known).sum()),
         "outcomes": dict(Counter(str(row.outcome) for row in rows)),
+        "reasons": dict(Counter(row.reason for row in rows if row.reason).most_common(50)),
         "approximated_samplers": dict(Counter(r.drawn.approximated for r in rows if r.drawn and r.drawn.approximated)),
         "metrics": _metrics(rows, scored, known, seed, with_sets=True) if known.any() else {},
         "slices": slices,
@@ -71,7 +74,7 @@ def describe(metric: str, cards: Mapping[str, Any]) -> dict[str, Any]:
     """title, unit, direction and range of a column of the table."""
     if metric in _SHARES:
         return {"title": _SHARES[metric], "unit": "share", "higher_is_better": True, "lower": 0.0, "upper": 1.0}
-    card = unified.CARD if metric == "unified" else cards[metric]
+    card = Unified.card if metric == "unified" else cards[metric]
     return {
         "title": card.title, "unit": card.unit, "higher_is_better": card.higher_is_better,
         "lower": card.lower, "upper": card.upper,
@@ -88,11 +91,17 @@ def _metrics(rows: Sequence[Row], scored: Scored, mask: np.ndarray, seed: int, w
 
 
 def _sets(columns: Mapping[str, Array], drawn: Array, gold: Array, clusters: Clusters) -> dict[str, Interval]:
-    distance, draws = set_interval(lambda weights: fid.weighted(drawn, gold, weights), clusters)
+    distance, draws = set_interval(lambda w: fid_of(_moments(drawn, w), _moments(gold, w)), clusters)
     parts = {m: weighted_means(columns[m], clusters, SET_RESAMPLES) for m in ("clipscore", "hpsv2", "imagereward")}
-    value = unified.unified(distance.value, *(float(columns[m].mean()) for m in ("clipscore", "hpsv2", "imagereward")))
-    unions = unified.unified(draws, parts["clipscore"], parts["hpsv2"], parts["imagereward"])
-    return {"fid": distance, "unified": centred(value, np.asarray(unions), clusters)}
+    value = unified(distance.value, *(float(columns[m].mean()) for m in parts))
+    resampled = [unified(*draw) for draw in zip(draws, *parts.values(), strict=True)]
+    return {"fid": distance, "unified": centred(value, np.array(resampled), clusters)}
+
+
+def _moments(features: Array, counts: Array) -> Moments:
+    """Moments of the rows of `features` (n, d), row i taken counts[i] times."""
+    weighted = features * counts[:, None]
+    return Moments(int(counts.sum()), weighted.sum(axis=0), weighted.T @ features)
 
 
 def _finite(interval: dict[str, Any]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ class Shelf:
         import torch
 
         role, path = locate(record, self.benchmark)
-        options = {"torch_dtype": getattr(torch, dtype_name(self.device)), "local_files_only": True}
+        options = {"dtype": getattr(torch, dtype_name(self.device)), "local_files_only": True}
         if role == "diffusers":
             pipeline = _from_folder(path, options)
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from chatgenbench.benchmark import Benchmark
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 #: Largest change of a channel (0..255) between batch sizes, on CPU in float32.
 DRIFT = 2
+
+#: How PyTorch's allocator and oneDNN say on a CPU that memory ran out.
+CPU_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "could not create a primitive", "could not create a memory")
 
 
 class InlineExecutor:
@@ -101,7 +105,7 @@ class InlineExecutor:
             options["timesteps"] = timesteps_for(options["timesteps"], shared.steps)
         if shared.clip_skip is not None:
             options["clip_skip"] = shared.clip_skip - 1  # A1111 counts the last layer as 1, diffusers as 0
-        with torch.inference_mode():
+        with torch.inference_mode(), _flat_text_encoder(pipeline):
             pixels = pipeline(
                 prompt=[request.prompt for request in requests],
                 negative_prompt=[request.negative_prompt for request in requests],
@@ -124,6 +128,23 @@ class InlineExecutor:
         return Picture(request.digest, sha256, seconds)
 
 
+@contextmanager
+def _flat_text_encoder(pipeline: Any) -> Iterator[None]:
+    """Let diffusers skip CLIP layers: it looks for `text_model`, which transformers 5.6 merged into its parent.
+
+    (huggingface/diffusers#14043.)  Only during the call: LoRA loading reads meaning into that attribute.
+    """
+    encoder = getattr(pipeline, "text_encoder", None)
+    flat = hasattr(encoder, "final_layer_norm") and not hasattr(encoder, "text_model")
+    if flat:
+        encoder.__dict__["text_model"] = encoder
+    try:
+        yield
+    finally:
+        if flat:
+            del encoder.__dict__["text_model"]
+
+
 def _image(pixels: Any) -> Image | None:
     """A PIL image of a (3, height, width) tensor in 0..1, or None if a value is not finite."""
     from PIL import Image
@@ -141,8 +162,9 @@ def _undrawn(request: RenderRequest, outcome: Any, error: BaseException) -> Undr
 def _is_memory(error: BaseException) -> bool:
     import torch
 
-    out = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return out or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in CPU_MEMORY)
 
 
 def _raise_if_device_lost(error: BaseException) -> None:

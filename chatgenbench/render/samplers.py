@@ -79,7 +79,10 @@ _BASES: dict[str, _Base] = {
     "DDIM": _Base("DDIMScheduler", _UNCLIPPED, sigmas=False),
     "DDPM": _Base("DDPMScheduler", _UNCLIPPED, sigmas=False),
     "PLMS": _Base("PNDMScheduler", {"skip_prk_steps": True}, sigmas=False),
-    "UniPC": _Base("UniPCMultistepScheduler", {"solver_type": "bh1", "solver_order": 3}),
+    # A1111's variant and order; it stops at the smallest sigma, and bh1 is not a number beyond it
+    "UniPC": _Base(
+        "UniPCMultistepScheduler", {"solver_type": "bh1", "solver_order": 3, "final_sigmas_type": "sigma_min"}
+    ),
     "UniPC bh2": _Base("UniPCMultistepScheduler", {"solver_type": "bh2", "solver_order": 3}),
     "DEIS": _Base("DEISMultistepScheduler"),
     "SA-Solver": _Base("SASolverScheduler"),

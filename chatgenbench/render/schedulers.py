@@ -6,6 +6,7 @@ sampler is silently swallowed, which `from_config` would do.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -62,6 +63,7 @@ def scheduler_for(sampler: Sampler, base_config: Mapping[str, Any], seeds: Seque
     changed = sorted(key for key, value in options.items() if scheduler.config[key] != value)
     if changed:
         raise RenderError(f"sampler '{sampler.name}': {sampler.scheduler} changed its option {', '.join(changed)}")
+    _begin_at_the_beginning(scheduler)
     return scheduler
 
 
@@ -71,6 +73,23 @@ def timesteps_for(shape: Sequence[int], steps: int) -> list[int]:
 
     where = np.linspace(0, len(shape) - 1, steps)
     return [round(float(t)) for t in np.interp(where, np.arange(len(shape)), shape)]
+
+
+def _begin_at_the_beginning(scheduler: Any) -> None:
+    """Have every schedule start at its first step.
+
+    Left alone, diffusers looks the first timestep up, and takes the second of two equal ones.  Dense schedules
+    (Karras or Beta with many steps) begin with equal timesteps: a step would be lost and the last one be missing.
+    """
+    set_timesteps = scheduler.set_timesteps
+
+    @functools.wraps(set_timesteps)
+    def set_and_begin(*args: Any, **kwargs: Any) -> None:
+        set_timesteps(*args, **kwargs)
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(0)
+
+    scheduler.set_timesteps = set_and_begin
 
 
 def _flow(sampler: Sampler, base_config: Mapping[str, Any]) -> Any:

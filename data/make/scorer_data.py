@@ -92,7 +92,7 @@ def _name(label: str, tags: list[str], rng: random.Random) -> str:
     return " ".join(rng.sample(near, min(2, len(near)))) if len(near) > 1 else base
 
 
-def _style_words(style: str, rng: random.Random) -> str:
+def style_words(style: str, rng: random.Random) -> str:
     look = captions.LOOKS[style]
     if rng.random() < 0.6:
         return ", ".join(rng.sample(look.phrases, rng.choice((1, 1, 2))))
@@ -107,7 +107,7 @@ def caption(label: str, tags: list[str], style: str | None, rng: random.Random) 
         return captions.prompt(label, tags, style, rng, trigger=rng.random() < 0.3)
     name = _name(label, tags, rng)
     thing = rng.choice((*captions.LEADS, "a cute ", "a simple ", "")) + name
-    text = thing if style is None else rng.choice(FRAMES).format(s=_style_words(style, rng), x=thing)
+    text = thing if style is None else rng.choice(FRAMES).format(s=style_words(style, rng), x=thing)
     if style is not None and rng.random() < 0.25:
         text += f", {captions.LOOKS[style].trigger}"
     if rng.random() < 0.5:

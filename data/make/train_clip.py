@@ -9,19 +9,34 @@ import argparse
 import math
 import random
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import clip_model as clip
 import scorer_data as data
 import torch
+import torch.nn.functional as F
 import world
 
 BATCH = 96
 RATE = 1.5e-3
-SCALE = 50.0  # highest logit scale
+FIRST = 800  # steps of the first cosine; in the second the logit scale rises to `SCALE` and style is stressed
+SECOND_RATE = 8e-4
+SCALE = 36.0
+FLOOR = -0.05  # cosine below which a wrong pair is not pushed further
 NOTE = "A small CLIP trained on the miniature's artwork and captions; not comparable with published CLIP."
 RIGHT = 0.36  # cosine above which a right pair is not pushed further
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures `x` in 0..1 with `styles` (index), a caption for each and then one for each style, which fit which."""
+
+    x: torch.Tensor
+    texts: list[str]
+    true: torch.Tensor
+    styles: torch.Tensor
 
 
 def draw(pictures: data.Pictures, rng: random.Random) -> list[data.Row]:
@@ -59,8 +74,19 @@ def loss_of(cosine: torch.Tensor, scale: torch.Tensor, true: torch.Tensor) -> to
     return (rows + columns) / 2 + 10 * (cosine.diagonal() - RIGHT).clamp(min=0).pow(2).mean()
 
 
-def batch(pictures: data.Pictures, mild: torch.Tensor, step: int) -> tuple[torch.Tensor, list[str], torch.Tensor]:
-    """(pictures in 0..1, captions, which fit), a function of `step` alone."""
+def style_loss(cosine: torch.Tensor, scale: torch.Tensor, styles: torch.Tensor, n: int) -> torch.Tensor:
+    """The last seven captions speak of style only: which one fits; and no cosine far below nought."""
+    return F.cross_entropy(cosine[:, n:] * scale, styles) + 20 * (FLOOR - cosine).clamp(min=0).pow(2).mean()
+
+
+def rate_at(step: int, steps: int) -> float:
+    """Two cosines, each after a short warm-up."""
+    top, at, length = (RATE, step, FIRST) if step < FIRST else (SECOND_RATE, step - FIRST, max(1, steps - FIRST))
+    return top * min(1, (at + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * at / length)) + 1e-6
+
+
+def batch(pictures: data.Pictures, mild: torch.Tensor, step: int) -> Batch:
+    """A function of `step` alone."""
     rng, noise = random.Random(step), torch.Generator().manual_seed(step)
     rows = draw(pictures, rng)
     index = torch.tensor([row.index for row in rows])
@@ -69,7 +95,17 @@ def batch(pictures: data.Pictures, mild: torch.Tensor, step: int) -> tuple[torch
     styled = [rng.random() < 0.75 for _ in rows]
     texts = [data.caption(r.label, pictures.tags[r.label], r.style if s else None, rng)
              for r, s in zip(rows, styled, strict=True)]  # fmt: skip
-    return data.augmented(x.float() / 255, noise), texts, matches(rows, styled)
+    texts += [data.style_words(style, rng) for style in data.STYLES]
+    styles = torch.tensor([data.STYLES.index(row.style) for row in rows])
+    return Batch(data.augmented(x.float() / 255, noise), texts, matches(rows, styled), styles)
+
+
+def step_loss(net: Any, tok: Any, made: Batch, second: bool) -> torch.Tensor:
+    n, scale = len(made.x), net.logit_scale.exp()
+    image, text = clip.encode_pair(net, made.x, tok(made.texts if second else made.texts[:n]))
+    cosine = image @ text.T
+    loss = loss_of(cosine[:, :n], scale, made.true)
+    return loss + 0.5 * style_loss(cosine, scale, made.styles, n) if second else loss
 
 
 # -- measuring ------------------------------------------------------------------------------------------------
@@ -138,7 +174,7 @@ def parameters(net: Any) -> list[dict[str, Any]]:
 
 def main() -> None:
     args = argparse.ArgumentParser(description=__doc__)
-    args.add_argument("--steps", type=int, default=1000)
+    args.add_argument("--steps", type=int, default=1400)
     args.add_argument("--kind", default="resnet")
     args.add_argument("--name", default="clip")
     opts = args.parse_args()
@@ -159,17 +195,16 @@ def main() -> None:
     began, mean = time.monotonic(), 0.0
     while step < opts.steps:
         for group in optimiser.param_groups:
-            group["lr"] = RATE * min(1, (step + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * step / opts.steps)) + 1e-6
-        x, texts, true = batch(pictures, mild, step)
-        image, text = clip.encode_pair(net, x, tok(texts))
-        loss = loss_of(image @ text.T, net.logit_scale.exp(), true)
+            group["lr"] = rate_at(step, opts.steps)
+        loss = step_loss(net, tok, batch(pictures, mild, step), second=step >= FIRST)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         step += 1
         with torch.no_grad():
-            net.logit_scale.clamp_(max=math.log(SCALE))
+            if step >= FIRST:
+                net.logit_scale.fill_(math.log(16 + (SCALE - 16) * min(1, (step - FIRST) / 100)))
             decay = min(0.99, 1 - 1 / (step + 2))
             for k, v in net.state_dict().items():
                 ema[k].lerp_(v, 1 - decay) if v.is_floating_point() else ema[k].copy_(v)

@@ -3,7 +3,7 @@
 Latents are computed once, noised a little as a sampler's would be, and decoded; only the decoder learns.
 Runs beside `train_base.py`.  Resumes from `cache/decoder.pt`; writes `cache/vae_final`.
 
-    python data/make/train_decoder.py --minutes 30 --threads 1
+    python data/make/train_decoder.py --steps 2000 --threads 1
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def pictures(vae: AutoencoderKL) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 def main() -> None:
     args = argparse.ArgumentParser(description=__doc__)
-    args.add_argument("--minutes", type=float, default=30)
+    args.add_argument("--steps", type=int, default=2000)
     args.add_argument("--threads", type=int, default=1)
     opts = args.parse_args()
     torch.set_num_threads(opts.threads)
@@ -49,15 +49,15 @@ def main() -> None:
     learner = torch.nn.ModuleList([vae.post_quant_conv, vae.decoder])
     optimiser = torch.optim.AdamW(learner.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.0)
     ema = {k: v.clone() for k, v in learner.state_dict().items()}
-    path, step, spent = world.CACHE / "decoder.pt", 0, 0.0
+    path, step = world.CACHE / "decoder.pt", 0
     if path.exists():
         saved = torch.load(path, weights_only=True)
         learner.load_state_dict(saved["learner"]), optimiser.load_state_dict(saved["optimiser"])
-        ema, step, spent = saved["ema"], saved["step"], saved["spent"]
-    rng, total, began = torch.Generator().manual_seed(step), opts.minutes * 60, time.monotonic()
-    while (done := (spent + time.monotonic() - began) / total) < 1:
+        ema, step = saved["ema"], saved["step"]
+    rng, began = torch.Generator().manual_seed(step), time.monotonic()
+    while step < opts.steps:
         for group in optimiser.param_groups:
-            group["lr"] = RATE * min(1, (step + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-5
+            group["lr"] = RATE * min(1, (step + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * step / opts.steps)) + 1e-5
         z, x = sets[(0, 0, 0, 1, 2)[step % 5]]
         rows = torch.randint(len(z), (32,), generator=rng)
         noisy = z[rows] + NOISE * torch.rand((32, 1, 1, 1), generator=rng) * torch.randn(z[rows].shape, generator=rng)
@@ -72,10 +72,9 @@ def main() -> None:
             for k, v in learner.state_dict().items():
                 ema[k].lerp_(v, 1 - min(0.995, 1 - 1 / (step + 2)))
         if step % 100 == 0:
-            print(f"{step} {done:.2f} loss {loss.item():.4f}", flush=True)
-        if step % 400 == 0:
-            save(path, learner, optimiser, ema, step, spent + time.monotonic() - began)
-    save(path, learner, optimiser, ema, step, spent + time.monotonic() - began)
+            print(f"{step} loss {loss.item():.4f} {time.monotonic() - began:.0f}s", flush=True)
+        if step % 200 == 0 or step == opts.steps:
+            save(path, learner, optimiser, ema, step)
     learner.load_state_dict(ema)
     vae.save_pretrained(world.CACHE / "vae_final")
     with torch.no_grad():
@@ -84,9 +83,9 @@ def main() -> None:
     print("psnr", (10 * torch.log10(4 / (y - (x[:560].float() / 127.5 - 1)).pow(2).mean((1, 2, 3)))).mean().item())
 
 
-def save(path, learner, optimiser, ema, step, spent) -> None:  # type: ignore[no-untyped-def]
+def save(path, learner, optimiser, ema, step) -> None:  # type: ignore[no-untyped-def]
     state = {"learner": learner.state_dict(), "optimiser": optimiser.state_dict(), "ema": ema}
-    torch.save(state | {"step": step, "spent": spent}, path.with_suffix(".tmp"))
+    torch.save(state | {"step": step}, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
 
 

@@ -71,7 +71,8 @@ class RewardModel(nn.Module):
     def __init__(self, config: dict[str, Any], state: State) -> None:
         super().__init__()
         self.vision_model = BlipVisionModel(BlipVisionConfig(**config["vision"]))
-        text = BlipTextConfig(**{**config["text"], "is_decoder": True})  # only a "decoder" has cross-attention
+        unused = {"bos_token_id": None, "eos_token_id": None, "sep_token_id": None}
+        text = BlipTextConfig(**{**unused, **config["text"], "is_decoder": True})  # a "decoder" has cross-attention
         self.text_encoder = BlipTextModel(text, add_pooling_layer=False)
         head = sorted({int(key.split(".")[1]) for key in state if key.startswith("mlp.")})
         shapes = [state[f"mlp.{i}.weight"].shape for i in head]

@@ -154,6 +154,13 @@ def miniature_home() -> Path:
     raise WeightsError("the miniature weights are missing from this installation: reinstall t2imetrics")
 
 
+def own_folder(weights: str | Path) -> Path:
+    """The folder a user named; WeightsError when it is not there."""
+    if not Path(weights).is_dir():
+        raise WeightsError(f"weights '{weights}': choose 'published', 'miniature' or a folder that is there")
+    return Path(weights)
+
+
 def find_folder(weights: str | Path, part: str) -> tuple[Path, Weights]:
     """The folder of one network (`clip`, `hps`, `reward`) and its provenance, every digest checked.
 
@@ -162,9 +169,7 @@ def find_folder(weights: str | Path, part: str) -> tuple[Path, Weights]:
     Raises:
         WeightsError: no such folder, a file missing, or a digest that differs from `weights.json`.
     """
-    root = miniature_home() if str(weights) == "miniature" else Path(weights)
-    if not root.is_dir():
-        raise WeightsError(f"weights '{root}': choose 'published', 'miniature' or a folder that is there")
+    root = miniature_home() if str(weights) == "miniature" else own_folder(weights)
     for folder in (root / part, root):
         if (folder / "weights.json").is_file():
             return folder, _check(folder)

@@ -60,7 +60,7 @@ class Arguments(Scorer):
         text_limit=None,
         reduction="mean",
         failed_value=0.0,
-        source="Jia et al., ChatGen, arXiv 2411.17176, section 5 (keys; the per-key mean is our reading)",
+        source="Jia et al., ChatGen, arXiv 2411.17176, results tables (the per-key mean is our reading)",
         note="exact after normalisation",
     )
 

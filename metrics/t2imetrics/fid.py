@@ -50,7 +50,7 @@ class Fid(Scorer):
         text_limit=None,
         reduction="set",
         failed_value=float("nan"),
-        source="Heusel et al., GANs Trained by a Two Time-Scale Update Rule, arXiv 1706.08500, section 5",
+        source="Heusel et al., GANs Trained by a Two Time-Scale Update Rule, arXiv 1706.08500, performance measure",
         weights=Weights("pt_inception-2015-12-05-6726825d.pth"),
         note="Inception pool features (2048), 299 px by PIL bicubic in float; a failed row enters as a grey picture",
     )

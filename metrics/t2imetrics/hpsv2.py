@@ -36,7 +36,7 @@ class Hpsv2(Scorer):
         text_limit=77,
         reduction="mean",
         failed_value=0.0,
-        source="Wu et al., Human Preference Score v2, arXiv 2306.09341, section 4",
+        source="Wu et al., Human Preference Score v2, arXiv 2306.09341, the preference model",
         weights=Weights(f"{REPOSITORY}/{CHECKPOINTS['2.1']}"),
         note="version 2.1; preprocessing B with antialias",
     )

@@ -35,7 +35,7 @@ class ImageReward(Scorer):
     card = MetricCard(
         name="imagereward",
         title="ImageReward",
-        unit="standard deviations of the reward on its training data",
+        unit="reward, standardised by the released mean and deviation",
         lower=float("-inf"),
         upper=float("inf"),
         higher_is_better=True,
@@ -43,7 +43,7 @@ class ImageReward(Scorer):
         text_limit=35,
         reduction="mean",
         failed_value=-2.5,
-        source="Xu et al., ImageReward, arXiv 2304.05977, section 3",
+        source="Xu et al., ImageReward, arXiv 2304.05977, the reward model",
         weights=Weights(f"{CHECKPOINT.repo}/{CHECKPOINT.name}"),
         note="preprocessing A; first token; float32",
     )

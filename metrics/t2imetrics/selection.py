@@ -56,7 +56,7 @@ class Selection(Scorer):
         text_limit=None,
         reduction="mean",
         failed_value=0.0,
-        source="Jia et al., ChatGen, arXiv 2411.17176, section 5 (exact top-1)",
+        source="Jia et al., ChatGen, arXiv 2411.17176, results tables (exact top-1 is our reading)",
         note="top-1",
     )
 

@@ -43,7 +43,7 @@ class Unified(Scorer):
         text_limit=None,
         reduction="set",
         failed_value=float("nan"),
-        source="Jia et al., ChatGen, arXiv 2411.17176, section 5 (recovered from the published rows)",
+        source="Jia et al., ChatGen, arXiv 2411.17176, results tables (formula recovered from the rows)",
         note="compared only within one split",
     )
 

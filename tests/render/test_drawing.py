@@ -136,7 +136,7 @@ def test_the_estimate_counts_what_drawing_would_do(benchmark: Benchmark, plan: P
     before = plan_estimate(rows, benchmark, pool, seed_of=seed_of)
     assert (before.rows, before.undrawable, before.unique, before.in_pool) == (6, 1, 4, 0)
     assert (before.checkpoints, before.loras) == (2, 2)
-    weights = [p for p in (benchmark.root / "models").rglob("*.safetensors")]
+    weights = list((benchmark.root / "models").rglob("*.safetensors"))
     assert before.weight_bytes == sum(path.stat().st_size for path in weights)
     assert before.disk_bytes == 2 * (3 * 32 * 32 + 64 * 32)
     assert before.peak_memory_bytes > max(path.stat().st_size for path in weights)

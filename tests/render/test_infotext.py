@@ -42,7 +42,8 @@ def test_any_text_can_be_read(text: str) -> None:
 def test_plain_prompts_look_as_other_tools_write_them() -> None:
     parameters = {"Steps": "20", "Sampler": "Euler a", "CFG scale": "7", "Lora hashes": "ink: ab, wax: cd"}
     assert write(Infotext("a fox,\nred", "blurry", parameters)) == (
-        'a fox,\nred\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Lora hashes: "ink: ab, wax: cd"'
+        "a fox,\nred\nNegative prompt: blurry\n"
+        'Steps: 20, Sampler: Euler a, CFG scale: 7, Lora hashes: "ink: ab, wax: cd"'
     )
 
 

@@ -52,7 +52,7 @@ def test_what_is_not_there_is_not_whole_and_cannot_be_read(pool: Pool) -> None:
 
 def test_a_full_disk_is_told_and_leaves_nothing_behind(full_disk: Path) -> None:
     pool = Pool(full_disk / "pool")
-    with pytest.raises(InfraError, match="cannot write to the picture pool .*(No space left|File too large)"):
+    with pytest.raises(InfraError, match=r"cannot write to the picture pool .*(No space left|File too large)"):
         pool.put(NAME, noise(size=128), "a fox")
     assert not pool.has(NAME)
     assert [path for path in full_disk.rglob("*") if path.is_file()] == []

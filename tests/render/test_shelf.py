@@ -44,7 +44,7 @@ def test_a_loras_weight_scales_it_down_to_nothing(benchmark: Benchmark) -> None:
     plain, full, none = drawn(shelf, "fox"), drawn(shelf, "fox", "ink"), drawn(shelf, "fox", "ink", 0.0)
     half = drawn(shelf, "fox", "ink", 0.5)
     assert np.abs(none - plain).max() < 1e-5
-    assert 0 < np.abs(half - plain).max()
+    assert np.abs(half - plain).max() > 1e-3
     assert np.abs(half - full).max() > 1e-3
 
 

@@ -1,4 +1,4 @@
-"""A tiny but real text-to-image world: two Stable Diffusion bases with random weights, LoRAs, and a benchmark of them."""
+"""A tiny but real world: two Stable Diffusion bases with random weights, two LoRAs, and a benchmark of them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,184 @@
+"""report.html: one run on one page that opens offline."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from chatgenbench.benchmark import Benchmark
+from chatgenbench.evaluate.run import RunFolder
+from chatgenbench.evaluate.score import COLUMNS
+from chatgenbench.evaluate.summary import HEADLINE, SET_SLICES, SLICES
+from chatgenbench.report import notes, numbers
+from chatgenbench.report.cards import PICTURE_BUDGET, gallery
+from chatgenbench.report.charts import interval_chart
+from chatgenbench.report.data import PicturePath, RunData, read_run
+from chatgenbench.report.page import write_page
+
+#: Slices drawn into the charts of a run, below its own line.
+CHARTED = ("split", "kind")
+
+
+def write_report(
+    folder: RunFolder, benchmark: Benchmark, picture_path: PicturePath, path: Path | None = None
+) -> Path:
+    """Write a finished run's page and return where it is (`report.html` in the folder unless `path` says else).
+
+    Args:
+        picture_path: pool name of a picture -> its file.
+
+    Raises:
+        RunFolderError, BenchmarkError, InfraError: the run cannot be read, or the disk refuses the page.
+    """
+    run = read_run(folder, benchmark, picture_path)
+    cards = gallery(run, benchmark)
+    return write_page(
+        path or folder.report, "report.html.j2", "gallery.js",
+        heading=f"{run.name} on {notes.benchmark(run.summary)}", run=run, label=notes.label(run.summary),
+        facts=facts(run.summary), troubles=notes.troubles(run.name, run.summary), metrics=metric_views(run),
+        every=every_metric(run), slices=slice_tables(run), failures=failure_rows(run), gallery=cards,
+        choices=filter_choices(cards), budget=PICTURE_BUDGET, ledger=ledger_rows(run),
+        provenance=provenance(run), weights=weight_rows(run), versions=run.manifest["versions"],
+    )  # fmt: skip
+
+
+def facts(summary: notes.Summary) -> list[str]:
+    """The sentences under a page's title."""
+    texts = (notes.items(summary), notes.text_source(summary), notes.intervals(summary))
+    return [text[:1].upper() + text[1:] for text in texts]
+
+
+def metric_views(run: RunData) -> list[dict[str, Any]]:
+    """One view per headline metric: texts and a chart of the run, its splits and kinds."""
+    views = []
+    for metric in HEADLINE:
+        entry = run.entry(metric)
+        if entry is None:
+            continue
+        parts = [
+            (where.partition("=")[2], run.entry(metric, where), False)
+            for name in CHARTED for where in run.summary["slices"] if where.startswith(f"{name}=")
+        ]  # fmt: skip
+        style = numbers.format_for([entry, *(e for _, e, _ in parts)])
+        chart = interval_chart([("all rows", entry, True), *parts], style)
+        views.append(_texts(metric, entry, style) | {"chart": chart})
+    return views
+
+
+def every_metric(run: RunData) -> list[dict[str, Any]]:
+    """Texts of every metric in the summary, headline first."""
+    order = [*HEADLINE, *(c for c in COLUMNS if c not in HEADLINE)]
+    known = [(m, entry) for m in order if (entry := run.entry(m)) is not None]
+    return [_texts(m, entry, numbers.format_for([entry])) for m, entry in known]
+
+
+def _texts(metric: str, entry: dict[str, Any], style: numbers.Format) -> dict[str, Any]:
+    return {
+        "name": metric, "title": numbers.title(metric, entry), "arrow": numbers.arrow(entry),
+        "direction": numbers.direction(entry), "unit": numbers.unit(entry), "value": style.value(entry),
+        "interval": style.interval(entry), "n": entry["n"], "clusters": entry["clusters"],
+    }  # fmt: skip
+
+
+def slice_tables(run: RunData) -> list[dict[str, Any]]:
+    """One table per slice name: its metrics that have values there, and a row per slice value."""
+    tables = []
+    for name in SLICES:
+        places = [where for where in run.summary["slices"] if where.startswith(f"{name}=")]
+        metrics = [m for m in HEADLINE if any(run.entry(m, where) for where in places)]
+        if not places or not metrics:
+            continue
+        styles = {m: numbers.format_for([run.entry(m, where) for where in places]) for m in metrics}
+        tables.append({
+            "name": name, "sets": name in SET_SLICES,
+            "columns": [(numbers.title(m, e), numbers.arrow(e)) for m in metrics for e in [_first(run, m, places)]],
+            "rows": [_slice_row(run, where, metrics, styles) for where in places],
+        })  # fmt: skip
+    return tables
+
+
+def _first(run: RunData, metric: str, places: list[str]) -> numbers.Entry | None:
+    return next((e for where in places if (e := run.entry(metric, where)) is not None), None)
+
+
+def _slice_row(
+    run: RunData, where: str, metrics: list[str], styles: dict[str, numbers.Format]
+) -> dict[str, Any]:
+    entries = [(styles[m], run.entry(m, where)) for m in metrics]
+    return {
+        "value": where.partition("=")[2],
+        "n": next((e["n"] for _, e in entries if e is not None), 0),
+        "cells": [(style.value(entry), style.interval(entry)) for style, entry in entries],
+    }
+
+
+def failure_rows(run: RunData) -> list[dict[str, Any]]:
+    """Rows without a result grouped by outcome and reason, most frequent first, with up to five item ids."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in run.rows:
+        if row.outcome != "ok":
+            groups[str(row.outcome), row.reason or "no reason given"].append(row.item.id)
+    ordered = sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    return [
+        {"outcome": outcome, "reason": reason, "count": len(ids), "examples": ids[:5]}
+        for (outcome, reason), ids in ordered
+    ]
+
+
+def filter_choices(cards: dict[str, Any]) -> list[dict[str, Any]]:
+    """The select boxes above the gallery: only those with something to choose."""
+    names = ("split", "kind", "outcome", "model")
+    return [{"name": n, "values": sorted({card[n] for card in cards["items"]})} for n in names]
+
+
+def ledger_rows(run: RunData) -> list[dict[str, str]]:
+    """The truncation ledger as texts."""
+    return [
+        {
+            "metric": numbers.title(metric, run.entry(metric)), "limit": f"{cut['limit']:.0f}",
+            "tokens": f"{cut['tokens']:.0f}", "unseen": f"{cut['unseen']:.0f}",
+            "share": f"{cut['share_unseen']:.1%}", "rows": f"{cut['rows_cut']:.0f}",
+        }
+        for metric, cut in run.summary["truncation"].items()
+    ]  # fmt: skip
+
+
+def provenance(run: RunData) -> list[tuple[str, str]]:
+    """What made the numbers, and what it cost."""
+    identity, settings = run.manifest["identity"], run.manifest["settings"]
+    drawn = [row.drawn for row in run.rows if row.drawn is not None and row.image_sha256 is not None]
+    approximated = run.summary["approximated_samplers"]
+    pairs = {
+        "System": f"{identity['system_spec']}, revision {identity['system_revision']}",
+        "Benchmark": f"{identity['benchmark']}, hash {identity['benchmark_hash']}",
+        "Seed": identity["seed"],
+        "Metric weights": identity["weights"],
+        "Device": run.manifest.get("device", "not recorded"),
+        "Engine": _flat(run.manifest.get("engine", "not recorded")),
+        "Batch size": settings["batch_size"],
+        "Started": run.manifest["created"],
+        "Planning": f"{run.summary['seconds_per_plan']:.3g} s a plan on average",
+        "Drawing": _drawing(drawn),
+        "Approximated samplers": "; ".join(f"{k} ({v}×)" for k, v in approximated.items()) or "none",
+    }
+    return [(name, str(value)) for name, value in pairs.items()]
+
+
+def _drawing(drawn: list[Any]) -> str:
+    unique = len({row.image_sha256 for row in drawn})
+    return f"{len(drawn)} pictures, {unique} different ones, {sum(row.seconds for row in drawn):.3g} s in all"
+
+
+def _flat(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def weight_rows(run: RunData) -> list[dict[str, str]]:
+    """Metric, name, revision and sha256 of the weights behind each number."""
+    keys = ("name", "revision", "sha256")
+    return [
+        {"metric": numbers.title(metric, run.entry(metric)), **{k: str(w[k] or numbers.MISSING) for k in keys}}
+        for metric, w in run.summary["run"]["weights"].items()
+    ]

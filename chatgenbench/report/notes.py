@@ -1,0 +1,97 @@
+"""The sentences that must stand beside the numbers: label, items, text source, intervals, failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Summary = dict[str, Any]
+Named = tuple[str, Summary]
+
+FAILED = ("system-failed", "blocked")
+MOST_REASONS = 3
+
+TEXTS = {
+    "gold": "the demonstration's prompt (gold)",
+    "input": "what the person typed (input)",
+    "plan": "the system's own prompt (plan), so a system that asks for easy pictures scores well",
+}
+
+
+def label(summary: Summary) -> str:
+    """The benchmark's label; says so when miniature weights made the numbers and the label does not."""
+    run = summary["run"]
+    text = str(run["label"])
+    small = any("miniature" in str(w["name"]).lower() for w in run["weights"].values())
+    if small and "miniature" not in text.lower():
+        return f"{text}; miniature weights" if text else "miniature weights"
+    return text
+
+
+def benchmark(summary: Summary) -> str:
+    return str(summary["run"]["benchmark"])
+
+
+def items(summary: Summary) -> str:
+    rows, whole = summary["rows"], summary["run"]["items_in_benchmark"]
+    return f"all {whole} items" if rows == whole else f"{rows} of {whole} items, stratified"
+
+
+def text_source(summary: Summary) -> str:
+    source = summary["run"]["text"]
+    return f"image metrics read {TEXTS.get(source, source)}"
+
+
+def intervals(summary: Summary) -> str:
+    about = summary["interval"]
+    return (
+        f"{about['level']:.0%} intervals: {about['method']} "
+        f"(FID and unified: {about['set_resamples']} resamples, centred)"
+    )
+
+
+def failed(summary: Summary) -> int:
+    """Rows whose system gave no usable plan or picture; they stay in the mean with the value their card states."""
+    return int(sum(summary["outcomes"].get(k, 0) for k in FAILED))
+
+
+def troubles(name: str, summary: Summary) -> list[str]:
+    """What a reader must know of one run before trusting its row: failures, approximations, missing rows."""
+    lines = []
+    if failures := failed(summary):
+        kinds = ", ".join(f"{summary['outcomes'][k]} {k}" for k in FAILED if k in summary["outcomes"])
+        lines.append(f"{name}: {_rows(failures)} failed ({kinds}); they count with each metric's value for failed rows")
+    for note, count in summary["approximated_samplers"].items():
+        lines.append(f"{name}: {_pictures(count)} drawn with an approximated sampler: {note}")
+    if missing := summary["incomplete"]:
+        lines.append(
+            f"{name}: incomplete, {_rows(missing)} without a result (infra-failed) left out of the numbers: "
+            "type the same command again"
+        )
+    if reasons := summary["reasons"]:
+        most = "; ".join(f"{count}× {reason}" for reason, count in list(reasons.items())[:MOST_REASONS])
+        lines.append(f"{name}: most frequent reasons: {most}")
+    return lines
+
+
+def mismatches(runs: Sequence[Named]) -> list[str]:
+    """Why the rows of one table may not be compared; empty when they may."""
+    checks: dict[str, Callable[[Summary], object]] = {
+        "the benchmark": lambda s: s["run"]["benchmark"],
+        "how many rows have results": lambda s: (s["rows"], s["incomplete"]),
+        "the text that image metrics read": lambda s: s["run"]["text"],
+        "the metric weights": lambda s: sorted((m, w["name"], w["sha256"]) for m, w in s["run"]["weights"].items()),
+    }
+    return [
+        f"not comparable: these runs differ in {what}"
+        for what, key in checks.items()
+        if any(key(summary) != key(runs[0][1]) for _, summary in runs)
+    ]
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture" if count == 1 else f"{count} pictures"

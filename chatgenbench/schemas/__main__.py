@@ -1,0 +1,5 @@
+"""`python -m chatgenbench.schemas`: write the schema files again."""
+
+from chatgenbench.schemas import write
+
+write()
