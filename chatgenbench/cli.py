@@ -104,15 +104,19 @@ def evaluate(
 def report(
     run: Annotated[Path, typer.Argument(help="A finished run folder, or a folder of several.")],
     benchmark: BenchmarkOption = "miniature",
-    pool: Annotated[Path | None, typer.Option("--pool", help="Pictures (default: where the run put them).")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown and write nothing.")] = False,
 ) -> None:
     """Print the table of finished runs and write their pages again.
 
-    Example: chatgenbench report runs/demo
+    Examples:
+
+      chatgenbench report runs/demo
+
+      chatgenbench report runs/demo --markdown
     """
     from chatgenbench.commands import run_report
 
-    run_report(run, benchmark, pool, _console())
+    run_report(run, benchmark, markdown, _console())
 
 
 @app.command()

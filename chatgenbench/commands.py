@@ -146,7 +146,7 @@ def _pool_of(run: Finished, pool: Any) -> Any:
     return pool(Path(run.folder.read_manifest()["pool"]))
 
 
-def run_report(run: Path, benchmark: str, pool: Path | None, console: Console) -> None:
+def run_report(run: Path, benchmark: str, markdown: bool, console: Console) -> None:
     """Pages and table of what is on disk already."""
     from chatgenbench.evaluate.pipeline import read_finished
 
@@ -157,8 +157,13 @@ def run_report(run: Path, benchmark: str, pool: Path | None, console: Console) -
         folders, together = sorted(p.parent for p in run.glob("*/run.json")), run
     if not folders:
         raise RunFolderError(f"{run} holds no run: give the --out folder of an eval command")
-    del pool
-    _report([read_finished(folder, loaded) for folder in folders], loaded, together, console)
+    finished = [read_finished(folder, loaded) for folder in folders]
+    if markdown:
+        from chatgenbench.report import markdown_table
+
+        print(markdown_table([(f.summary["run"]["system"], f.summary) for f in finished]))
+        return
+    _report(finished, loaded, together, console)
 
 
 def list_systems(console: Console) -> None:

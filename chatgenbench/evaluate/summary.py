@@ -8,8 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from t2imetrics._frechet import Moments
-from t2imetrics.fid import fid_of
+from t2imetrics.fid import Moments, fid_of
 from t2imetrics.unified import Unified, unified
 
 from chatgenbench.evaluate.rows import Row
@@ -87,7 +86,7 @@ def _metrics(rows: Sequence[Row], scored: Scored, mask: np.ndarray, seed: int, w
     intervals = {c: mean_interval(v, clusters) for c, v in columns.items()}
     if with_sets and mask.sum() >= 2:
         intervals |= _sets(columns, scored.features[mask], scored.reference[mask], clusters)
-    return {c: _finite(asdict(i)) | describe(c, scored.cards) for c, i in intervals.items()}
+    return {c: _entry(i, describe(c, scored.cards)) for c, i in intervals.items()}
 
 
 def _sets(columns: Mapping[str, Array], drawn: Array, gold: Array, clusters: Clusters) -> dict[str, Interval]:
@@ -104,5 +103,8 @@ def _moments(features: Array, counts: Array) -> Moments:
     return Moments(int(counts.sum()), weighted.sum(axis=0), weighted.T @ features)
 
 
-def _finite(interval: dict[str, Any]) -> dict[str, Any]:
-    return {k: (None if isinstance(v, float) and not np.isfinite(v) else v) for k, v in interval.items()}
+def _entry(interval: Interval, about: dict[str, Any]) -> dict[str, Any]:
+    """One metric of summary.json.  A resampled bound cannot leave the metric's range; no bound is null."""
+    inside = {"low": max(interval.low, about["lower"]), "high": min(interval.high, about["upper"])}
+    entry = asdict(interval) | inside | about
+    return {k: (None if isinstance(v, float) and not np.isfinite(v) else v) for k, v in entry.items()}

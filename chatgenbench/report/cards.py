@@ -58,7 +58,6 @@ def _card(row: Row, run: RunData, benchmark: Benchmark, columns: list[str], albu
         "split": row.item.split,
         "slices": sorted(f"{k}: {v}" for k, v in row.slices.items() if k not in ("split", "kind")),
         "outcome": str(row.outcome),
-        "reason": row.reason,
         "approximated": row.drawn.approximated if row.drawn else None,
         "messages": [_message(m, benchmark, album) for m in row.item.input.messages],
         "plan": plan_rows(row, benchmark, scores),

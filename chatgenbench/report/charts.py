@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatgenbench.errors import shorten
 from chatgenbench.report.numbers import Entry, Format, has_interval
 
 WIDTH, ROW, TOP, AXIS = 360, 24, 6, 36
-LABEL, RIGHT = 112, 346
+LABEL, RIGHT = 122, 344
+#: Characters of a line's label, and the room at both ends of an axis as a share of what it spans.
+LABEL_LENGTH, ROOM = 12, 0.04
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,14 @@ def interval_chart(lines: Sequence[tuple[str, Entry | None, bool]], style: Forma
     known = [(label, entry, strong) for label, entry, strong in lines if entry is not None and has_interval(entry)]
     if not known:
         return None
-    ticks = axis([e["low"] for _, e, _ in known], [e["high"] for _, e, _ in known])
-    start, end = ticks[0], ticks[-1]
+    start, end, ticks = axis([e["low"] for _, e, _ in known], [e["high"] for _, e, _ in known])
 
     def x(value: float) -> float:
-        return round(LABEL + (min(max(value, start), end) - start) / (end - start) * (RIGHT - LABEL), 2)
+        return round(LABEL + (value - start) / (end - start) * (RIGHT - LABEL), 2)
 
     marks = tuple(
         Mark(
-            label=shorten(label, 17), tip=f"{label}: {style.both(e)}", y=TOP + ROW * (i + 0.5),
+            label=fit(label), tip=f"{label}: {style.both(e)}", y=TOP + ROW * (i + 0.5),
             x=x(e["value"]), low=x(e["low"]), high=x(e["high"]), strong=strong,
         )
         for i, (label, e, strong) in enumerate(known)
@@ -76,16 +76,22 @@ def interval_chart(lines: Sequence[tuple[str, Entry | None, bool]], style: Forma
     )
 
 
-def axis(lows: Sequence[float], highs: Sequence[float]) -> list[float]:
-    """Three to six round tick values, the first and last enclosing all of `lows` and `highs`."""
+def fit(label: str) -> str:
+    """`label` on one line, its middle left out where it is longer than a chart has room for."""
+    flat = " ".join(label.split())
+    return flat if len(flat) <= LABEL_LENGTH else f"{flat[:5]}…{flat[6 - LABEL_LENGTH :]}"
+
+
+def axis(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float, list[float]]:
+    """Start and end of an axis that holds all of `lows` and `highs` with some room, and two to six round ticks."""
     low, high = min(lows), max(highs)
-    if not high > low:
-        pad = abs(low) * 0.1 or 1.0
-        low, high = low - pad, high + pad
-    step = _round_step((high - low) / 3)
-    first = math.floor(low / step + 1e-9)
-    last = max(math.ceil(high / step - 1e-9), first + 2)
-    return [k * step for k in range(first, last + 1)]
+    span = high - low
+    if not span > 0:
+        span = abs(low) * 0.2 or 1.0
+        low, high = low - span / 2, high + span / 2
+    step = _round_step(span / 5)
+    start, end = low - ROOM * span, high + ROOM * span
+    return start, end, [k * step for k in range(math.ceil(start / step), math.floor(end / step) + 1)]
 
 
 def _round_step(rough: float) -> float:

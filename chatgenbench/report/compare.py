@@ -50,7 +50,7 @@ def write_comparison(
         path, "comparison.html.j2", "sort.js",
         heading=f"{len(runs)} systems on {notes.benchmark(first)}", label=notes.label(first), facts=facts(first),
         mismatches=notes.mismatches(named),
-        troubles=[line for name, summary in named for line in notes.troubles(name, summary)],
+        troubles=[f"{name}: {line}" for name, summary in named for line in notes.troubles(summary)],
         systems=list(zip(names, links, strict=True)), table=metric_table(names, links, runs),
         charts=charts(names, runs), wall=wall(names, runs, benchmark),
         splits=[(where.partition("=")[2], metric_table(names, links, runs, where)) for where in places],

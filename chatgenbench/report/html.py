@@ -21,9 +21,7 @@ from chatgenbench.report.page import write_page
 CHARTED = ("split", "kind")
 
 
-def write_report(
-    folder: RunFolder, benchmark: Benchmark, picture_path: PicturePath, path: Path | None = None
-) -> Path:
+def write_report(folder: RunFolder, benchmark: Benchmark, picture_path: PicturePath, path: Path | None = None) -> Path:
     """Write a finished run's page and return where it is (`report.html` in the folder unless `path` says else).
 
     Args:
@@ -37,7 +35,7 @@ def write_report(
     return write_page(
         path or folder.report, "report.html.j2", "gallery.js",
         heading=f"{run.name} on {notes.benchmark(run.summary)}", run=run, label=notes.label(run.summary),
-        facts=facts(run.summary), troubles=notes.troubles(run.name, run.summary), metrics=metric_views(run),
+        facts=facts(run.summary), troubles=notes.troubles(run.summary), metrics=metric_views(run),
         every=every_metric(run), slices=slice_tables(run), failures=failure_rows(run), gallery=cards,
         choices=filter_choices(cards), budget=PICTURE_BUDGET, ledger=ledger_rows(run),
         provenance=provenance(run), weights=weight_rows(run), versions=run.manifest["versions"],
@@ -103,9 +101,7 @@ def _first(run: RunData, metric: str, places: list[str]) -> numbers.Entry | None
     return next((e for where in places if (e := run.entry(metric, where)) is not None), None)
 
 
-def _slice_row(
-    run: RunData, where: str, metrics: list[str], styles: dict[str, numbers.Format]
-) -> dict[str, Any]:
+def _slice_row(run: RunData, where: str, metrics: list[str], styles: dict[str, numbers.Format]) -> dict[str, Any]:
     entries = [(styles[m], run.entry(m, where)) for m in metrics]
     return {
         "value": where.partition("=")[2],

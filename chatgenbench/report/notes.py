@@ -55,22 +55,19 @@ def failed(summary: Summary) -> int:
     return int(sum(summary["outcomes"].get(k, 0) for k in FAILED))
 
 
-def troubles(name: str, summary: Summary) -> list[str]:
-    """What a reader must know of one run before trusting its row: failures, approximations, missing rows."""
+def troubles(summary: Summary) -> list[str]:
+    """What a reader must know of one run before trusting its numbers: failures, approximations, missing rows."""
     lines = []
     if failures := failed(summary):
         kinds = ", ".join(f"{summary['outcomes'][k]} {k}" for k in FAILED if k in summary["outcomes"])
-        lines.append(f"{name}: {_rows(failures)} failed ({kinds}); they count with each metric's value for failed rows")
-    for note, count in summary["approximated_samplers"].items():
-        lines.append(f"{name}: {_pictures(count)} drawn with an approximated sampler: {note}")
+        lines.append(f"{_rows(failures)} failed ({kinds}) and count with each metric's value for failed rows")
     if missing := summary["incomplete"]:
-        lines.append(
-            f"{name}: incomplete, {_rows(missing)} without a result (infra-failed) left out of the numbers: "
-            "type the same command again"
-        )
+        lines.append(f"incomplete: {_rows(missing)} infra-failed, left out of the numbers; type the same command again")
     if reasons := summary["reasons"]:
         most = "; ".join(f"{count}× {reason}" for reason, count in list(reasons.items())[:MOST_REASONS])
-        lines.append(f"{name}: most frequent reasons: {most}")
+        lines.append(f"reasons: {most}")
+    for note, count in summary["approximated_samplers"].items():
+        lines.append(f"{_pictures(count)} drawn with an approximated sampler: {note}")
     return lines
 
 

@@ -73,12 +73,11 @@ def title(metric: str, entry: Entry | None) -> str:
     return text[:1].upper() + text[1:]
 
 
-def arrow(entry: Entry | None, ascii_only: bool = False) -> str:
+def arrow(entry: Entry | None) -> str:
     """The direction in which values get better."""
     if entry is None:
         return ""
-    up = bool(entry["higher_is_better"])
-    return ("(high)" if up else "(low)") if ascii_only else ("↑" if up else "↓")
+    return "↑" if entry["higher_is_better"] else "↓"
 
 
 def direction(entry: Entry) -> str:

@@ -74,10 +74,9 @@ def _table(summaries: Sequence[Named], metrics: Sequence[str], console: Console)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("system", overflow="fold", max_width=max(14, console.width // 7))
     columns = [_column(summaries, metric) for metric in metrics]
-    plain = not console.encoding.lower().startswith("utf")
     for metric, entries in zip(metrics, columns, strict=True):
         known = next((e for e in entries if e is not None), None)
-        heading = f"{numbers.title(metric, known)} {numbers.arrow(known, plain)}".strip()
+        heading = f"{numbers.title(metric, known)} {numbers.arrow(known)}".strip()
         table.add_column(heading, justify="right", no_wrap=True)
     counts = metrics[0] == HEADLINE[0]  # once, in the first table
     if counts:
@@ -123,7 +122,8 @@ def _caption(summaries: Sequence[Named]) -> list[Text]:
     facts = f"{_sentence(notes.items(first))}; {notes.text_source(first)}. {notes.intervals(first)}.{best}"
     lines = [Text(facts, style="dim")]
     lines += [Text(line, style="bold red") for line in notes.mismatches(summaries)]
-    lines += [Text(line, style="yellow") for name, summary in summaries for line in notes.troubles(name, summary)]
+    for name, summary in summaries:
+        lines += [Text(f"{name}: {line}", style="yellow") for line in notes.troubles(summary)]
     return lines
 
 

@@ -174,7 +174,7 @@ def parameters(net: Any) -> list[dict[str, Any]]:
 
 def main() -> None:
     args = argparse.ArgumentParser(description=__doc__)
-    args.add_argument("--steps", type=int, default=1400)
+    args.add_argument("--steps", type=int, default=1220)
     args.add_argument("--kind", default="resnet")
     args.add_argument("--name", default="clip")
     opts = args.parse_args()

@@ -65,7 +65,7 @@ def loss_of(net: Any, tok: Any, made: scorer_pairs.Pairs) -> torch.Tensor:
 
 def main() -> None:
     args = argparse.ArgumentParser(description=__doc__)
-    args.add_argument("--steps", type=int, default=300)
+    args.add_argument("--steps", type=int, default=220)
     opts = args.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -107,7 +107,7 @@ def report(net: reward.Network, reader: reward.Reader, maker: scorer_pairs.Maker
 
 def main() -> None:
     args = argparse.ArgumentParser(description=__doc__)
-    args.add_argument("--steps", type=int, default=600)
+    args.add_argument("--steps", type=int, default=500)
     opts = args.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -16,10 +16,15 @@ from t2imetrics._images import open_rgb, preprocess_a
 from t2imetrics._scorer import Floats, Scorer, Setting, batches
 from t2imetrics._weights import UrlFile, fetch, or_damaged, read_checkpoint
 
+__all__ = ["Fid", "Moments", "fid", "fid_of", "frechet"]
+
 INCEPTION = UrlFile(
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
     "6726825d",
 )
+
+#: Length of a picture tower's features: squared distances then read on the scale of 100 x cosine.
+TOWER_SCALE = 10.0
 
 
 def fid(features_a: ArrayLike, features_b: ArrayLike) -> float:
@@ -100,9 +105,10 @@ def _picture_tower(setting: Setting) -> tuple[Features, Weights, str]:
     from t2imetrics import _clip
 
     towers = _clip.load_folder(setting, "clip")
-    note = "not Inception: projected features of the CLIP picture tower, not normalised; preprocessing A"
+    note = f"not Inception: unit vectors of the CLIP picture tower times {TOWER_SCALE:g}; preprocessing A"
 
     def features(images: Sequence[Any]) -> Floats:
-        return towers.embed_images(images, preprocess_a).numpy().astype(np.float64)
+        raw = towers.embed_images(images, preprocess_a).numpy().astype(np.float64)
+        return TOWER_SCALE * raw / np.linalg.norm(raw, axis=1, keepdims=True).clip(min=1e-12)
 
     return features, towers.weights, note + "; a failed row enters as a grey picture"

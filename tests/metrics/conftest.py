@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-import small_weights as small
+from tests.metrics import small_weights as small
 from PIL import Image
 
 os.environ["HF_HUB_OFFLINE"] = "1"

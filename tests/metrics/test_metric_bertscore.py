@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 import pytest
-import small_weights as small
+from tests.metrics import small_weights as small
 import t2imetrics
 from t2imetrics import bertscore
 from t2imetrics.errors import OptionError, WeightsError

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_weights as small
+from tests.metrics import small_weights as small
 import t2imetrics
 from PIL import Image
 from t2imetrics.errors import ImageError, InputError, OptionError, WeightsError

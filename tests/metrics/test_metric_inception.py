@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import small_weights as small
+from tests.metrics import small_weights as small
 import t2imetrics
 from PIL import Image
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
+from tests.render import tiny
 import torch
 
 from chatgenbench.benchmark import Benchmark, load_benchmark

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from conftest import PlanOf
+from tests.render.conftest import PlanOf
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import InfraError

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from conftest import PlanOf
+from tests.render.conftest import PlanOf
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image

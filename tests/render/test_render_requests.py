@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-import tiny
-from conftest import PlanOf
+from tests.render import tiny
+from tests.render.conftest import PlanOf
 
 from chatgenbench.benchmark import Benchmark, load_benchmark
 from chatgenbench.errors import BenchmarkError, RenderError

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
+from tests.render import tiny
 import torch
-from conftest import PlanOf
+from tests.render.conftest import PlanOf
 from diffusers import EulerDiscreteScheduler
 
 from chatgenbench.benchmark import Benchmark

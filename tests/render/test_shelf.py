@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
+from tests.render import tiny
 import torch
 
 from chatgenbench.benchmark import Benchmark, load_benchmark

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import t2imetrics
@@ -129,10 +128,7 @@ def finish(folder: RunFolder, rows: list[Row], benchmark: Benchmark, settings: S
         values[metric] = np.where(missing, np.nan, column)
     reference = rng.normal(size=(len(rows), 4))
     drawn = reference + 0.3 * (1 + settings.seed) * rng.normal(size=reference.shape)
-    cards = {
-        m: SimpleNamespace(**{f: getattr(t2imetrics.card(m), f) for f in ("title", "unit", "higher_is_better", "lower", "upper")})
-        for m in (PROMPT_METRIC, *IMAGE_METRICS, "fid")
-    }  # fmt: skip
+    cards = {m: t2imetrics.card(m) for m in (PROMPT_METRIC, *IMAGE_METRICS, "fid")}
     ledger = {"clipscore": {"limit": 77.0, "tokens": 900.0, "unseen": 12.0, "share_unseen": 12 / 900, "rows_cut": 2.0}}
     scored = Scored({c: values[c] for c in COLUMNS}, drawn, reference, ledger, cards)
     write_tables(folder, rows, scored)

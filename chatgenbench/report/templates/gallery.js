@@ -68,7 +68,6 @@ function draw(card) {
     figure(card.drawn, `drawn by ${data.system} for item ${card.id}`, `drawn by ${data.system}`, card.absent),
     figure(card.gold, `demonstration of item ${card.id}`, "demonstration", "not embedded")));
   if (card.approximated) node.append(el("p", { class: "small soft" }, `Approximated sampler: ${card.approximated}`));
-  if (card.outcome !== "ok" && card.reason) node.append(el("p", { class: "small", dir: "auto" }, `Reason: ${card.reason}`));
   node.append(plan(card), scores(card), el("p", { class: "small soft" }, data.label));
   return node;
 }

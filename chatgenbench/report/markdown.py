@@ -1,0 +1,31 @@
+"""The results table as Markdown, for a README, a data card or an issue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chatgenbench.evaluate.summary import HEADLINE
+
+
+def markdown_table(summaries: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """One line a system, each headline metric as `value [low, high]`."""
+    known = [m for m in HEADLINE if any(m in s["metrics"] for _, s in summaries)]
+    heads = [_head(m, summaries) for m in known]
+    lines = ["| system | " + " | ".join(heads) + " |", "|---" * (len(known) + 1) + "|"]
+    for name, summary in summaries:
+        cells = [_cell(summary["metrics"].get(m)) for m in known]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _head(metric: str, summaries: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    entry = next(s["metrics"][metric] for _, s in summaries if metric in s["metrics"])
+    return f"{entry['title']} {'↑' if entry['higher_is_better'] else '↓'}"
+
+
+def _cell(entry: Mapping[str, Any] | None) -> str:
+    if entry is None or entry["value"] is None:
+        return "-"
+    digits = 3 if abs(entry["upper"] or 100) <= 1 or max(abs(entry[k]) for k in ("value", "low", "high")) < 5 else 1
+    return f"{entry['value']:.{digits}f} [{entry['low']:.{digits}f}, {entry['high']:.{digits}f}]"

@@ -1,0 +1,47 @@
+"""Run the installed program as a user does: a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PROGRAM = str(Path(sys.executable).parent / "chatgenbench")
+
+
+def environment(home: Path) -> dict[str, str]:
+    wide = {"COLUMNS": "160", "NO_COLOR": "1", "CHATGENBENCH_HOME": str(home)}
+    return {**os.environ, **wide, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+
+def run(*arguments: str, home: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `chatgenbench ARGUMENTS` to its end."""
+    return subprocess.run(
+        [PROGRAM, *arguments], capture_output=True, text=True, check=False, env=environment(home), cwd=cwd, timeout=600
+    )
+
+
+def kill_when(ready: Callable[[], bool], *arguments: str, home: Path, cwd: Path | None = None, tries: int = 6000) -> bool:
+    """Start the program and SIGKILL it as soon as `ready()`; False if it ended before."""
+    process = subprocess.Popen(
+        [PROGRAM, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(home), cwd=cwd
+    )
+    for _ in range(tries):
+        if ready():
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+        if process.poll() is not None:
+            return False
+        time.sleep(0.02)
+    process.kill()
+    raise AssertionError("the moment to kill never came")
+
+
+def lines(path: Path) -> int:
+    """Whole lines of a file; 0 if it is not there."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
