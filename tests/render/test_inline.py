@@ -48,9 +48,9 @@ def test_the_same_request_gives_the_same_bytes(benchmark: Benchmark, plan: PlanO
         assert a.image_sha256 == b.image_sha256 == Pool(tmp_path / "a").sha256(request.digest)
 
 
-@pytest.mark.parametrize("sampler", ["Euler a", "DPM++ SDE Karras", "DPM++ 2M SDE Karras", "DDIM"])
+@pytest.mark.parametrize("sampler", ["Euler a", "DPM++ SDE Karras", "DPM++ 2M"])
 def test_the_batch_size_hardly_moves_a_pixel(sampler: str, benchmark: Benchmark, plan: PlanOf, tmp_path: Path) -> None:
-    many = [plan(sampler=sampler, steps=8, seed=s, prompt=f"a fox and {s} owls", width=64, height=64) for s in range(8)]
+    many = [plan(sampler=sampler, steps=6, seed=s, prompt=f"a fox and {s} owls", width=64, height=64) for s in range(8)]
     requests = requests_of(benchmark, *many)
     alone, together = Pool(tmp_path / "1"), Pool(tmp_path / "8")
     run(benchmark, alone, requests, batch_size=1)
@@ -159,7 +159,7 @@ def draw(seeds, side, megabytes):
     print(len(pictures), batches, *{r.failure.outcome.value for r in results if r not in pictures}, sep=",")
 
 draw([0], 64, 1000)
-draw(range(12), 384, 210)
+draw(range(8), 384, 210)
 draw(range(2), 512, 4)
 draw([99], 64, 1000)
 """
@@ -173,6 +173,6 @@ def test_when_memory_runs_out_the_batch_is_halved_and_only_what_never_fits_fails
     ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     first, halved, never, after = (line.split(",") for line in ended.stdout.splitlines())
     assert first == after == ["1", "1"]
-    assert halved[0] == "12"
+    assert halved[0] == "8"
     assert int(halved[1]) > 1
     assert never == ["0", "0", "infra-failed"]

@@ -71,7 +71,7 @@ def executor(benchmark: Benchmark, tmp_path_factory: pytest.TempPathFactory) -> 
     return InlineExecutor(benchmark, Pool(tmp_path_factory.mktemp("samplers")), batch_size=2)
 
 
-@pytest.mark.parametrize("name", different())
+@pytest.mark.parametrize("name", [n for n in different() if not n.endswith(("Beta", "Exponential", "SGM Uniform"))])
 def test_every_sampler_draws_repeatably_and_without_regard_to_batch_mates(
     name: str, executor: InlineExecutor, benchmark: Benchmark, plan: PlanOf
 ) -> None:

@@ -138,4 +138,4 @@ def finish(folder: RunFolder, rows: list[Row], benchmark: Benchmark, settings: S
         "items_in_benchmark": len(benchmark.items), "text": settings.text,
         "weights": {m: {"name": f"miniature/{m}", "revision": None, "sha256": "ab" * 32} for m in cards},
     }  # fmt: skip
-    write_json(folder.summary, json.loads(json.dumps(summary), parse_constant=lambda text: None))
+    write_json(folder.summary, summary)
