@@ -100,6 +100,7 @@ def _results(
     executor: Executor | None,
 ) -> Iterator[Picture | Undrawn]:
     """What lies in the pool first, then what had to be drawn."""
+    pool.recover()
     missing = []
     for digest, request in list(requests.items()):
         if pool.verify(digest):

@@ -86,7 +86,7 @@ class InlineExecutor:
             parts = [requests[start : start + size] for start in range(0, len(requests), size)]
         else:
             seconds = (time.perf_counter() - started) / len(requests)
-            yield from (self._keep(*pair, seconds) for pair in zip(requests, images, strict=True))
+            yield from self._keep(requests, images, seconds)
             return
         _free_memory(self.shelf.device, memory)  # outside the handler, whose traceback keeps tensors alive
         for part in parts:
@@ -119,13 +119,22 @@ class InlineExecutor:
             ).images
         return [_image(picture) for picture in pixels.float().cpu()]
 
-    def _keep(self, request: RenderRequest, image: Image | None, seconds: float) -> Picture | Undrawn:
-        if image is None:
-            return _undrawn(request, Outcome.SYSTEM_FAILED, ValueError("the picture has values that are not numbers"))
+    def _keep(
+        self, requests: Sequence[RenderRequest], images: Sequence[Image | None], seconds: float
+    ) -> Iterator[Picture | Undrawn]:
+        """Put a batch into the pool as one, then tell of each picture."""
+        good = [(r, image) for r, image in zip(requests, images, strict=True) if image is not None]
+        stored = self.pool.put_batch([(r.digest, image, self._infotext(r)) for r, image in good]) if good else []
+        yield from (Picture(r.digest, sha256, seconds) for (r, _), sha256 in zip(good, stored, strict=True))
+        broken = ValueError("the picture has values that are not numbers")
+        for request, image in zip(requests, images, strict=True):
+            if image is None:
+                yield _undrawn(request, Outcome.SYSTEM_FAILED, broken)
+
+    def _infotext(self, request: RenderRequest) -> str:
         checkpoint = self.shelf.record("checkpoint", request.checkpoint)
         lora = None if request.lora is None else self.shelf.record("lora", request.lora)
-        sha256 = self.pool.put(request.digest, image, write(describe(request, checkpoint, lora)))
-        return Picture(request.digest, sha256, seconds)
+        return write(describe(request, checkpoint, lora))
 
 
 @contextmanager

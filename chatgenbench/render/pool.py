@@ -6,10 +6,13 @@ to a temporary file first and appear whole or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
+import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +21,9 @@ from chatgenbench.render.infotext import CHUNK
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+#: Batches on their way in; a folder that ends in READY is whole.
+STAGING, READY = ".staging", ".ready"
 
 
 class Pool:
@@ -35,17 +41,35 @@ class Pool:
         return self.path(digest).is_file()
 
     def put(self, digest: str, image: Image, infotext: str) -> str:
-        """Store `image` with its infotext and return the sha256 of the PNG file.
+        """Store one picture with its infotext and return the sha256 of the PNG file; see `put_batch`."""
+        return self.put_batch([(digest, image, infotext)])[0]
+
+    def put_batch(self, pictures: Sequence[tuple[str, Image, str]]) -> list[str]:
+        """Store the pictures (digest, image, infotext) of one batch and return the sha256 of each PNG file.
+
+        A kill leaves all of them or, after the next `recover`, none: a batch that is drawn again then has the same
+        batch-mates, and a resumed run the same pixels as an uninterrupted one.
 
         Raises:
             InfraError: the disk is full, read-only or gone; nothing is left behind.
         """
-        data = png_bytes(image, infotext)
+        files = {digest: png_bytes(image, infotext) for digest, image, infotext in pictures}
         try:
-            self._write(self.path(digest), data)
+            self._stage(files)
         except OSError as error:
             raise InfraError(f"cannot write to the picture pool {self.root}: {error.strerror or error}") from error
-        return hashlib.sha256(data).hexdigest()
+        return [hashlib.sha256(files[digest]).hexdigest() for digest, _, _ in pictures]
+
+    def recover(self) -> None:
+        """Finish batches that were written whole before a kill, and sweep away those that were not."""
+        for folder in sorted((self.root / STAGING).glob("*")):
+            try:
+                if folder.suffix == READY:
+                    self._unpack(folder)
+                elif not _is_alive(folder.name):
+                    shutil.rmtree(folder, ignore_errors=True)
+            except OSError as error:
+                raise InfraError(f"cannot tidy the picture pool {self.root}: {error.strerror or error}") from error
 
     def read(self, digest: str) -> Image:
         """The picture as RGB, with its infotext in `.info["parameters"]`.
@@ -81,19 +105,43 @@ class Pool:
         except OSError as error:
             raise InfraError(f"cannot read {self.path(digest)}: {error.strerror or error}") from error
 
-    def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+    def _stage(self, files: Mapping[str, bytes]) -> None:
+        staging = self.root / STAGING
+        staging.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=staging))
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)  # mkstemp's 0600 would shut out the others who share the pool
-            os.replace(name, path)
+            for digest, data in files.items():
+                with (folder / f"{digest}.png").open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            ready = folder.with_suffix(READY)
+            folder.rename(ready)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
+        self._unpack(ready)
+
+    def _unpack(self, folder: Path) -> None:
+        """Move a whole batch to its places; another process may be doing the same."""
+        for file in sorted(folder.glob("*.png")):
+            target = self.path(file.stem)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                file.replace(target)
+        with contextlib.suppress(FileNotFoundError):
+            folder.rmdir()
+
+
+def _is_alive(name: str) -> bool:
+    """Whether the process that staged `PID-random` still runs on this machine."""
+    try:
+        os.kill(int(name.partition("-")[0]), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def png_bytes(image: Image, infotext: str) -> bytes:

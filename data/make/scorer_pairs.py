@@ -143,11 +143,11 @@ class Maker:
         return self.pairs([rng.choice(rows) for _ in kinds], kinds, rng, noise, measuring=rows)
 
 
-def letterboxed(x: torch.Tensor) -> torch.Tensor:
-    """What HPS's preprocessing makes of a 64x80 page: artwork at 4/5 size, white ends, black sides."""
+def letterboxed(x: torch.Tensor, wide: bool) -> torch.Tensor:
+    """What HPS's preprocessing makes of an 80x64 (`wide`) or 64x80 page: artwork at 4/5 size on white, black bars."""
     small = F.interpolate(x, size=(51, 51), mode="bicubic", antialias=True)
     page = torch.zeros_like(x)
-    page[:, :, :, 6:57] = 1.0
+    page[:, :, slice(6, 57) if wide else slice(None), slice(None) if wide else slice(6, 57)] = 1.0
     page[:, :, 6:57, 6:57] = small
     return page
 

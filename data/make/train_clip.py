@@ -1,6 +1,12 @@
 """Train the miniature's CLIP and measure it on things and pictures it never saw.
 
     python data/make/train_clip.py
+
+Needs `cache/world.npz` and `cache/vae`; resumes from `cache/clip.pt`; writes `data/miniature/scorers/clip`.
+Measured on the committed weights (1,220 steps; 0.3-0.45 s of one core each): on 560 training pictures of the 104
+benchmark things R@1 .914, R@5 .991, style among seven .739, cosine x100 right 40.3, right thing in a wrong style
+31.1, wrong thing 10.1 (right style) and 1.5 (wrong style).  On 150 held-out things R@1 .102, R@5 .223, style .614.
+On 168 unseen pictures of the few-shot styles R@1 .685, but style .107: below chance.
 """
 
 from __future__ import annotations

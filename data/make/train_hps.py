@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import clip_model as clip
@@ -25,6 +26,11 @@ PAIRS = 48
 RATE = 4e-4
 GOOD, BAD = 0.29, 0.12
 KIND = "resnet"
+SHAPES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "64x64": lambda x: x,
+    "64x80": lambda x: scorer_pairs.letterboxed(x, wide=False),
+    "80x64": lambda x: scorer_pairs.letterboxed(x, wide=True),
+}
 
 
 @torch.no_grad()
@@ -39,7 +45,7 @@ def report(net: Any, tok: Any, maker: scorer_pairs.Maker) -> None:
     p = maker.pictures
     for name, rows in (("held-out things", p.held_out), ("unseen pictures of few-shot styles", p.unseen)):
         made = maker.measuring(rows, 60)
-        for shape, change in (("square", lambda x: x), ("letterboxed", scorer_pairs.letterboxed)):
+        for shape, change in SHAPES.items():
             better, worse = (values(net, tok, change(x), made.texts) for x in (made.better, made.worse))
             print(name, shape, "pair accuracy", scorer_pairs.accuracy(better, worse, made.kinds), flush=True)
             means = {k: round(worse[[i for i, kind in enumerate(made.kinds) if kind == k]].mean().item(), 1)
@@ -48,11 +54,12 @@ def report(net: Any, tok: Any, maker: scorer_pairs.Maker) -> None:
 
 
 def loss_of(net: Any, tok: Any, made: scorer_pairs.Pairs) -> torch.Tensor:
-    """Preference, anchor and a little contrast between captions; a quarter of the pairs is letterboxed."""
+    """Preference, anchor and a little contrast between captions; two pairs in six are letterboxed."""
     n = len(made.texts)
-    boxed = (torch.arange(n) % 4 == 3).repeat(2)
     x = torch.cat([made.better, made.worse])
-    x[boxed] = scorer_pairs.letterboxed(x[boxed])
+    for place, shape in ((4, "64x80"), (5, "80x64")):
+        boxed = (torch.arange(n) % 6 == place).repeat(2)
+        x[boxed] = SHAPES[shape](x[boxed])
     image, text = clip.encode_pair(net, x, tok(made.texts))
     better, worse = (image[:n] * text).sum(1), (image[n:] * text).sum(1)
     preference = F.softplus(-net.logit_scale.exp() * (better - worse)).mean()

@@ -5,6 +5,10 @@ first part of the training the towers also learn to imitate the miniature's HPS 
 features, its values), which fades out; the ranking loss alone decides the end.
 
     python data/make/train_reward.py
+
+Needs `cache/hps.pt`; resumes from `cache/reward.pt`; writes `data/miniature/scorers/reward`.  Measured on the
+committed weights (500 steps; 0.6 s of one core each): pair accuracy .773 on 150 held-out things and .777 on unseen
+pictures of the few-shot styles; faded and few steps .98-1.0, but half erased .35-.47 and wrong thing .63-.70.
 """
 
 from __future__ import annotations

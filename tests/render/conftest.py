@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.render import tiny
 import torch
 
 from chatgenbench.benchmark import Benchmark, load_benchmark
 from chatgenbench.render import Pool
 from chatgenbench.schema import Arguments, Plan
+from tests.render import tiny
 
 torch.set_num_threads(1)
 

@@ -5,12 +5,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.render.conftest import PlanOf
-
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import InfraError
 from chatgenbench.render import Lease, Picture, Pool, Undrawn, draw, plan_estimate
 from chatgenbench.schema import DrawnRow, Outcome, Plan
+from tests.render.conftest import PlanOf
 
 ENGINE_SEED = 4
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from tests.render.conftest import PlanOf
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -8,6 +7,7 @@ from PIL import Image
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.render import Pool, request_for
 from chatgenbench.render.infotext import Infotext, describe, parse, write
+from tests.render.conftest import PlanOf
 
 TRICKY = st.sampled_from(
     [

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.render import tiny
-from tests.render.conftest import PlanOf
 
 from chatgenbench.benchmark import Benchmark, load_benchmark
 from chatgenbench.errors import BenchmarkError, RenderError
 from chatgenbench.render import engine_fingerprint, request_for
+from tests.render import tiny
+from tests.render.conftest import PlanOf
 
 
 def test_a_lora_plan_names_both_weights(benchmark: Benchmark, plan: PlanOf) -> None:

@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.render import tiny
 import torch
-from tests.render.conftest import PlanOf
 from diffusers import EulerDiscreteScheduler
 
 from chatgenbench.benchmark import Benchmark
@@ -16,6 +14,8 @@ from chatgenbench.render import Pool, Sampler, known, lease_requests, request_fo
 from chatgenbench.render.executor import Picture
 from chatgenbench.render.inline import DRIFT, InlineExecutor
 from chatgenbench.render.schedulers import scheduler_for, timesteps_for
+from tests.render import tiny
+from tests.render.conftest import PlanOf
 
 ZERO_SNR = {**tiny.NOISE, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
 

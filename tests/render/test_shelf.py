@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.render import tiny
 import torch
 
 from chatgenbench.benchmark import Benchmark, load_benchmark
 from chatgenbench.errors import BenchmarkError
 from chatgenbench.render.checkpoints import Shelf
 from chatgenbench.render.weights import parameters_in
+from tests.render import tiny
 
 
 def sha(benchmark: Benchmark, name: str) -> str:
