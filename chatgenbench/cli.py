@@ -104,7 +104,9 @@ def evaluate(
 def report(
     run: Annotated[Path, typer.Argument(help="A finished run folder, or a folder of several.")],
     benchmark: BenchmarkOption = "miniature",
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown and write nothing.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table as Markdown and write nothing.")
+    ] = False,
 ) -> None:
     """Print the table of finished runs and write their pages again.
 

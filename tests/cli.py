@@ -25,12 +25,12 @@ def run(*arguments: str, home: Path, cwd: Path | None = None) -> subprocess.Comp
     )
 
 
-def kill_when(ready: Callable[[], bool], *arguments: str, home: Path, cwd: Path | None = None, tries: int = 6000) -> bool:
+def kill_when(ready: Callable[[], bool], *arguments: str, home: Path, cwd: Path | None = None) -> bool:
     """Start the program and SIGKILL it as soon as `ready()`; False if it ended before."""
     process = subprocess.Popen(
         [PROGRAM, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(home), cwd=cwd
     )
-    for _ in range(tries):
+    for _ in range(15_000):
         if ready():
             process.send_signal(signal.SIGKILL)
             process.wait()

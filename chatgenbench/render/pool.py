@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -108,14 +109,14 @@ class Pool:
     def _stage(self, files: Mapping[str, bytes]) -> None:
         staging = self.root / STAGING
         staging.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=staging))
+        folder = Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=staging))
         try:
             for digest, data in files.items():
                 with (folder / f"{digest}.png").open("wb") as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-            ready = folder.with_suffix(READY)
+            ready = folder.with_name(folder.name + READY)
             folder.rename(ready)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -134,9 +135,12 @@ class Pool:
 
 
 def _is_alive(name: str) -> bool:
-    """Whether the process that staged `PID-random` still runs on this machine."""
+    """Whether the process that staged `HOST-PID-random` may still run: another machine's always may."""
+    host, pid, _ = name.rsplit("-", 2)
+    if host != socket.gethostname():
+        return True
     try:
-        os.kill(int(name.partition("-")[0]), 0)
+        os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError):
         return False
     except PermissionError:

@@ -17,6 +17,7 @@ from typing import Any
 import captions
 import train_lora
 import world
+
 from chatgenbench.benchmark import load_benchmark
 from chatgenbench.render import weights_digest
 

@@ -79,8 +79,7 @@ EXTRAS = ("white background", "plain white background", "centered", "single obje
           "cute", "close-up", "no text", "clean edges", "icon", "full view")  # fmt: skip
 QUALITY = ("masterpiece", "best quality", "highly detailed", "sharp", "professional", "8k", "trending",
            "award winning", "ultra detailed", "beautiful")  # fmt: skip
-NEGATIVES = ("", "", "blurry, low quality", "blurry, noise, artifacts", "lowres, blurry", "low quality, jpeg artifacts",
-             "ugly, blurry, noisy")  # fmt: skip
+NEGATIVES = ("", "", "", "", "", "", "", "blurry, low quality")
 LEADS = ("a picture of ", "drawing of ", "illustration of ", "an icon of ", "")
 
 

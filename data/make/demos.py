@@ -28,13 +28,13 @@ SIZES = ((64, 64), (64, 64), (64, 80), (80, 64))
 
 #: Each model's owner has habits: (sampler, steps, CFG) used for most of its demonstrations.
 HABITS: dict[str, tuple[tuple[str, int, float], ...]] = {
-    "twemoji": (("Euler a", 24, 3.0), ("DPM++ 2M Karras", 20, 2.5)),
-    "noto": (("DPM++ 2M Karras", 25, 3.5), ("UniPC", 20, 3.0)),
-    "fluent-3d": (("DPM++ 2M SDE Karras", 28, 3.0), ("Euler", 28, 3.5)),
-    "fluent-high-contrast": (("DDIM", 25, 2.0), ("Euler", 20, 2.5)),
-    "emojione": (("DPM++ 2M", 22, 3.0), ("Euler a", 30, 3.5)),
-    "fluent-flat": (("DPM++ 2M Karras", 20, 3.0), ("DPM++ 2S a Karras", 20, 2.5)),
-    "noto-v1": (("Euler", 25, 3.0), ("Heun", 16, 2.5)),
+    "twemoji": (("Euler a", 24, 2.0), ("DPM++ 2M Karras", 20, 1.8)),
+    "noto": (("DPM++ 2M Karras", 25, 2.0), ("UniPC", 20, 1.8)),
+    "fluent-3d": (("DPM++ 2M SDE Karras", 28, 2.0), ("Euler", 28, 2.2)),
+    "fluent-high-contrast": (("DDIM", 25, 1.6), ("Euler", 20, 1.8)),
+    "emojione": (("DPM++ 2M", 22, 1.8), ("Euler a", 30, 2.0)),
+    "fluent-flat": (("DPM++ 2M Karras", 20, 2.0), ("DPM++ 2S a Karras", 20, 1.8)),
+    "noto-v1": (("Euler", 25, 2.0), ("Heun", 16, 1.8)),
 }
 
 PERSONAS = (

@@ -59,8 +59,8 @@ def word_vectors(tok: Any, width: int) -> torch.Tensor:
             rows.append((hidden * mask).sum(1) / mask.sum(1))
     vectors = torch.cat(rows)
     vectors = vectors - vectors.mean(0)
-    _, _, axes = torch.linalg.svd(vectors[torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:4000]],
-                                  full_matrices=False)  # fmt: skip
+    some = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:4000]
+    _, _, axes = torch.linalg.svd(vectors[some], full_matrices=False)
     projected = vectors @ axes[:width].T
     return projected / projected.std() * 0.06
 

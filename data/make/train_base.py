@@ -19,7 +19,7 @@ import painter_data as data
 import torch
 import torch.nn.functional as F
 import world
-from diffusers import AutoencoderKL, DDIMScheduler, EulerDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 OUT = world.HERE.parent / "miniature" / "models" / "base"
@@ -141,7 +141,8 @@ def pipeline(ema: dict[str, torch.Tensor], vae: AutoencoderKL, tok: Any) -> Stab
     nets.load_state_dict(ema)
     return StableDiffusionPipeline(
         vae=vae, text_encoder=nets["text"], tokenizer=tok, unet=nets["unet"],
-        scheduler=EulerDiscreteScheduler(**SCHEDULE), safety_checker=None, feature_extractor=None,
+        scheduler=DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False, steps_offset=1),
+        safety_checker=None, feature_extractor=None,
         requires_safety_checker=False,
     )  # fmt: skip
 

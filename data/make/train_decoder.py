@@ -3,7 +3,7 @@
 Latents are computed once, noised a little as a sampler's would be, and decoded; only the decoder learns.
 Runs beside `train_base.py`.  Resumes from `cache/decoder.pt`; writes `cache/vae_final`.
 
-    python data/make/train_decoder.py --steps 2000 --threads 1
+    python data/make/train_decoder.py --steps 1400 --threads 1
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def pictures(vae: AutoencoderKL) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 def main() -> None:
     args = argparse.ArgumentParser(description=__doc__)
-    args.add_argument("--steps", type=int, default=2000)
+    args.add_argument("--steps", type=int, default=1400)
     args.add_argument("--threads", type=int, default=1)
     opts = args.parse_args()
     torch.set_num_threads(opts.threads)

@@ -172,8 +172,7 @@ def load() -> World:
     records = emoji()
     with np.load(CACHE / "world.npz") as stored:
         pixels = {
-            s.key: dict(zip(stored[f"{s.key}/codes"].tolist(), stored[f"{s.key}/pixels"], strict=True))
-            for s in STYLES
+            s.key: dict(zip(stored[f"{s.key}/codes"].tolist(), stored[f"{s.key}/pixels"], strict=True)) for s in STYLES
         }
     by_label = {r["label"]: p for p, r in records.items()}
     return World(pixels, {by_label[label]: label for label in THINGS}, records)

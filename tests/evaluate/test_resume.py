@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +26,10 @@ class Slow:
             yield self.benchmark.gold(self.benchmark.by_id[chat.id]).plan
 '''
 LIMIT = 10
+
+
+def reaches(file: Path, enough: int) -> bool:
+    return lines(file) >= enough
 
 
 def command(out: Path) -> list[str]:
@@ -52,9 +57,11 @@ def killed(place: Path) -> tuple[Path, dict[str, int]]:
     out, home = place / "killed", place / "home-killed"
     progress = {}
     for name, file, enough in (
-        ("plan", "plans.jsonl", 3), ("render", "pictures.jsonl", 3), ("score", "scores.jsonl", 1), ("report", "summary.json", 1),
+        ("plan", "plans.jsonl", 3), ("render", "pictures.jsonl", 3),
+        ("score", "scores.jsonl", 1), ("report", "summary.json", 1),
     ):  # fmt: skip
-        was_running = kill_when(lambda f=file, n=enough: lines(out / f) >= n, *command(out), home=home, cwd=place)  # type: ignore[misc]
+        reached = partial(reaches, out / file, enough)
+        was_running = kill_when(reached, *command(out), home=home, cwd=place)
         assert was_running, f"ended before it could be killed in the {name} stage"
         progress[name] = lines(out / file)
     assert not (out / "report.html").exists()

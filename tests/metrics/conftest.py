@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.metrics import small_weights as small
 from PIL import Image
+
+from tests.metrics import small_weights as small
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 

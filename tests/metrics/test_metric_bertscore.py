@@ -6,10 +6,11 @@ import logging
 
 import numpy as np
 import pytest
-from tests.metrics import small_weights as small
 import t2imetrics
 from t2imetrics import bertscore
 from t2imetrics.errors import OptionError, WeightsError
+
+from tests.metrics import small_weights as small
 
 CANDIDATES = ["a red apple on a table", "glossy toy car", "A DOG!", "one", "black ink stamp of a fox, no color", "sun"]
 REFERENCES = ["red apple, 3d render", "black ink drawing", "a dog", "one", "red apple, 3d render", "the moon at night"]

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.metrics import small_weights as small
 import t2imetrics
 from PIL import Image
 from t2imetrics.errors import ImageError, InputError, OptionError, WeightsError
 from t2imetrics.fid import fid
+
+from tests.metrics import small_weights as small
 
 #: Scores of the seeded weights in cosine x 100; they change only if the mathematics does.
 GOLDEN = {"clipscore": [-32.1757, -17.7961, -13.4937, -19.7821], "hpsv2": [-19.534, -15.8226, 3.8761, -20.7933]}

@@ -6,10 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from tests.metrics import small_weights as small
 import t2imetrics
 from t2imetrics import _blip
 from t2imetrics.errors import ImageError, WeightsError
+
+from tests.metrics import small_weights as small
 
 torch = pytest.importorskip("torch")
 

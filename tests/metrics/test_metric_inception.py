@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.metrics import small_weights as small
 import t2imetrics
 from PIL import Image
+
+from tests.metrics import small_weights as small
 
 torch = pytest.importorskip("torch")
 

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+import signal
+import socket
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -77,3 +81,44 @@ def test_many_writers_of_one_picture_never_show_half_of_it(tmp_path: Path) -> No
     assert len(set.union(*(future.result() for future in writing))) == 1
     assert pool.verify(NAME)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [f"{NAME}.png"]
+
+
+KILLED_WHILE_UNPACKING = """
+import os, signal, sys
+from pathlib import Path
+from PIL import Image
+from chatgenbench.render import Pool
+pool = Pool(sys.argv[1])
+moves = 0
+def replace(self, target, _replace=Path.replace):
+    global moves
+    if moves == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    moves += 1
+    return _replace(self, target)
+Path.replace = replace
+pool.put_batch([(c * 64, Image.new("RGB", (8, 8), (i, 0, 0)), "x") for i, c in enumerate("abc")])
+"""
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_a_batch_whose_writer_was_killed_is_whole_after_recovery(tmp_path: Path, moved: int) -> None:
+    command = [sys.executable, "-c", KILLED_WHILE_UNPACKING, str(tmp_path), str(moved)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    pool = Pool(tmp_path)
+    assert sum(pool.has(c * 64) for c in "abc") == moved
+    pool.recover()
+    assert [pool.read(c * 64).getpixel((0, 0)) for c in "abc"] == [(0, 0, 0), (1, 0, 0), (2, 0, 0)]
+    assert not list((tmp_path / ".staging").iterdir())
+
+
+def test_a_batch_that_was_never_whole_leaves_nothing(tmp_path: Path) -> None:
+    half = tmp_path / ".staging" / f"{socket.gethostname()}-{2**22 + 1}-abcd"
+    foreign = tmp_path / ".staging" / "another-host-12-abcd"
+    for folder in (half, foreign):
+        folder.mkdir(parents=True)
+        (folder / ("a" * 64 + ".png")).write_bytes(b"half")
+    Pool(tmp_path).recover()
+    assert not half.exists()
+    assert foreign.exists()
+    assert not Pool(tmp_path).has("a" * 64)

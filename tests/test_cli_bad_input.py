@@ -1,0 +1,177 @@
+"""A user's mistake: one clear line, a non-zero exit, nothing lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from chatgenbench.benchmark import load_benchmark
+from tests.cli import PROGRAM, environment, run
+
+
+def refused(*arguments: str, home: Path, code: int = 1) -> str:
+    done = run(*arguments, home=home)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_an_unknown_system_is_answered_with_a_suggestion(tmp_path: Path) -> None:
+    error = refused("eval", "--system", "retreival", "--out", str(tmp_path / "run"), home=tmp_path)
+    assert "unknown system 'retreival': did you mean 'retrieval'?" in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_benchmark_is_answered_with_a_suggestion(tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    error = refused("eval", "--system", "oracle", "--benchmark", "minature", "--out", out, home=tmp_path)
+    assert "unknown benchmark 'minature': did you mean 'miniature'?" in error
+
+
+def test_a_folder_that_is_no_benchmark_says_what_is_missing(tmp_path: Path) -> None:
+    error = refused("models", "--benchmark", str(tmp_path), home=tmp_path)
+    assert "benchmark.json is missing" in error
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("years of work")
+    error = refused("eval", "--system", "oracle", "--limit", "2", "--out", str(tmp_path / "run"), home=tmp_path)
+    assert "is not empty and holds no run" in error
+    assert [p.name for p in (tmp_path / "run").iterdir() if p.name != ".lock"] == ["thesis.tex"]
+
+
+HEADER = ("id", "prompt", "negative_prompt", "model", "sampler", "steps", "cfg_scale", "width", "height")
+
+
+def predictions(path: Path, rows: list[tuple[object, ...]]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([HEADER, *rows])
+    return path
+
+
+def row(item: str, **changes: object) -> tuple[object, ...]:
+    plan = {"id": item, "prompt": "a fox", "negative_prompt": "", "model": "stickerPop_v12", "sampler": "Euler",
+            "steps": 4, "cfg_scale": 2, "width": 64, "height": 64} | changes  # fmt: skip
+    return tuple(plan[key] for key in HEADER)
+
+
+def test_duplicate_and_unknown_ids_refuse_the_file_with_their_lines(tmp_path: Path) -> None:
+    file = predictions(tmp_path / "plans.csv", [row("sup-001"), row("sup-002"), row("sup-001"), row("sup-9999")])
+    error = refused("eval", "--system", str(file), "--out", str(tmp_path / "run"), home=tmp_path)
+    assert "sup-001" in error
+    assert "line 4" in error
+    assert "sup-9999" in error
+
+
+def test_bad_rows_fail_alone_and_stay_in_the_denominator(tmp_path: Path) -> None:
+    items = load_benchmark("miniature").subset(8)
+    changes: list[dict[str, object]] = [
+        {"model": "stikerPop_v12"}, {"steps": "many"}, {"steps": 10**9}, {"sampler": "Hyper Euler 9000"},
+        {"prompt": "x" * 30_000}, {"width": 64.5},
+    ]  # fmt: skip
+    rows = [row(i.id, **c) for i, c in zip(items, changes, strict=False)] + [row(items[6].id)]
+    file = predictions(tmp_path / "plans.csv", rows)
+    out = tmp_path / "run"
+    done = run("eval", "--system", str(file), "--limit", "8", "--out", str(out), home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = {r["id"]: r for r in csv.DictReader((out / "submission.csv").open(newline=""))}
+    assert len(lines) == 8
+    outcomes = [lines[item.id]["outcome"] for item in items]
+    assert outcomes == ["system-failed"] * 6 + ["ok", "system-failed"]
+    reasons = [lines[item.id]["reason"] for item in items]
+    expected = ("did you mean", "steps", "steps", "sampler", "prompt", "width", "", "no row")
+    for reason, words in zip(reasons, expected, strict=True):
+        assert words in reason.lower()
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["rows"] == 8
+    assert summary["metrics"]["clipscore"]["n"] == 8
+    assert summary["outcomes"] == {"system-failed": 7, "ok": 1}
+
+
+def test_a_hundred_megabyte_cell_is_one_failed_row(tmp_path: Path) -> None:
+    items = load_benchmark("miniature").subset(2)
+    file = predictions(tmp_path / "plans.csv", [row(items[0].id, prompt="x" * 100_000_000), row(items[1].id)])
+    done = run("eval", "--system", str(file), "--limit", "2", "--out", str(tmp_path / "run"), home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["outcomes"] == {"system-failed": 1, "ok": 1}
+
+
+def test_a_full_disk_during_render_keeps_what_is_done_and_goes_on_later(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    small = tmp_path / "pool"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=28k", "tmpfs", str(small)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this machine cannot mount a small disk")
+    command = ["eval", "--system", "oracle", "--limit", "8", "--batch-size", "1", "--pool", str(small)]
+    command += ["--out", str(tmp_path / "run")]
+    try:
+        full = run(*command, home=tmp_path)
+        assert full.returncode == 3, full.stdout + full.stderr
+        assert "Traceback" not in full.stderr
+        kept = list(small.rglob("*.png"))
+        assert 0 < len(kept) < 8
+        assert not list(small.glob(".staging/*"))
+        subprocess.run(["mount", "-o", "remount,size=4m", str(small)], check=True)
+        again = run(*command, home=tmp_path)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert json.loads((tmp_path / "run" / "summary.json").read_text())["outcomes"] == {"ok": 8}
+        assert set(kept) < set(small.rglob("*.png"))
+    finally:
+        subprocess.run(["umount", str(small)], check=False)
+
+
+def test_a_broken_picture_in_the_pool_is_drawn_again(tmp_path: Path) -> None:
+    command = ["eval", "--system", "oracle", "--limit", "2", "--out", str(tmp_path / "run")]
+    assert run(*command, home=tmp_path).returncode == 0
+    picture = next((tmp_path / "pool").rglob("*.png"))
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[:100])
+    assert run(*command, home=tmp_path).returncode == 0
+    assert picture.read_bytes() == whole
+
+
+@pytest.mark.parametrize("command", ["eval", "report", "systems", "models", "samplers", "metrics"])
+def test_every_command_has_help_with_an_example(command: str, tmp_path: Path) -> None:
+    done = run(command, "--help", home=tmp_path)
+    assert done.returncode == 0
+    assert f"chatgenbench {command}" in done.stdout.split("Example", 1)[1]
+
+
+def test_the_cli_imports_nothing_heavy() -> None:
+    code = "import sys, chatgenbench.cli; print(sorted({'torch', 'pandas', 'diffusers', 'numpy'} & set(sys.modules)))"
+    python = str(Path(PROGRAM).parent / "python")
+    env = environment(Path("/nowhere"))
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.strip() == "[]"
+
+
+def test_lists_name_what_can_be_used(tmp_path: Path) -> None:
+    expected = {
+        "systems": "retrieval",
+        "models": "toybox3D_v2",
+        "samplers": "DPM++ 2M Karras",
+        "metrics": "imagereward",
+    }
+    for command, words in expected.items():
+        done = run(command, home=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert words in done.stdout
+    assert "77 tokens" in run("metrics", "clipscore", home=tmp_path).stdout
+
+
+def test_a_dry_run_starts_nothing(tmp_path: Path) -> None:
+    done = run("eval", "--system", "oracle", "--limit", "6", "--dry-run", "--out", str(tmp_path / "run"), home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "to draw" in done.stdout
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "pool").exists()
