@@ -25,8 +25,9 @@ OUT = world.HERE.parent / "miniature"
 BASE = "miniature_base"
 BASE_MODEL = "Miniature SD"
 FORBIDDEN = re.compile(
-    r"twemoji|noto\b|fluent|emojione|google|microsoft|apple inc|iphone|android|whatsapp|samsung|sticker ?pop|soft ?shade"
-    r"|toybox|stamp ?ink|old messenger|gumdrop|" + "|".join(look.trigger for look in captions.LOOKS.values()),
+    r"twemoji|noto\b|fluent|emojione|google|microsoft|apple inc|iphone|android|whatsapp|samsung|sticker ?pop|"
+    r"soft ?shade|toybox|stamp ?ink|old messenger|gumdrop|"
+    + "|".join(look.trigger for look in captions.LOOKS.values()),
     re.IGNORECASE,
 )
 LIMIT_MB = 60
@@ -53,8 +54,14 @@ def catalog() -> list[dict[str, Any]]:
         look = captions.LOOKS[style.key]
         rows.append(lora(look.stem, look.name, look.description, [look.trigger], style.licence, style.attribution))
     pop = captions.LOOKS["twemoji"]
-    twin = lora(train_lora.TWIN, "Sticker Pop (mirror)", "A re-upload of a popular sticker LoRA with minor changes: flat, "
-                "very colourful cartoon stickers without outlines.", [pop.trigger], "CC-BY-4.0", "Twemoji, Twitter and contributors")  # fmt: skip
+    about = (
+        "A re-upload of a popular sticker LoRA with minor changes: flat, very colourful cartoon stickers "
+        "without outlines."
+    )
+    original = world.STYLES[0]
+    twin = lora(
+        train_lora.TWIN, "Sticker Pop (mirror)", about, [pop.trigger], original.licence, original.attribution
+    )  # fmt: skip
     rows.append(twin | {"near_twins": [pop.stem]})
     return rows
 
@@ -100,7 +107,8 @@ def main() -> None:
     write("catalog.jsonl", catalog())
     write("items.jsonl", items())
     (OUT / "benchmark.json").write_text(json.dumps({
-        "name": "miniature", "version": "1", "label": "miniature: tiny models and metric weights, not comparable with the paper",
+        "name": "miniature", "version": "1",
+        "label": "miniature: tiny models and metric weights, not comparable with the paper",
         "licence": "CC-BY-4.0 (chats, prompts, weights); artwork as listed per demonstration",
         "weights": "miniature", "default_model": BASE, "few_shot_threshold": world.HANDFUL,
     }, indent=2) + "\n")  # fmt: skip

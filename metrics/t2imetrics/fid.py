@@ -109,6 +109,7 @@ def _picture_tower(setting: Setting) -> tuple[Features, Weights, str]:
 
     def features(images: Sequence[Any]) -> Floats:
         raw = towers.embed_images(images, preprocess_a).numpy().astype(np.float64)
-        return TOWER_SCALE * raw / np.linalg.norm(raw, axis=1, keepdims=True).clip(min=1e-12)
+        scaled: Floats = TOWER_SCALE * raw / np.linalg.norm(raw, axis=1, keepdims=True).clip(min=1e-12)
+        return scaled
 
     return features, towers.weights, note + "; a failed row enters as a grey picture"
