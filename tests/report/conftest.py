@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import report_world as world
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.evaluate.run import RunFolder
 from chatgenbench.render.pool import Pool
 from chatgenbench.schema import Failure, Item, Outcome, Plan
+from tests.report import report_world as world
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import report_world as world
 
 from chatgenbench.errors import BenchmarkError, RunFolderError, UserError
 from chatgenbench.evaluate.run import RunFolder
@@ -19,6 +18,7 @@ from chatgenbench.evaluate.summary import HEADLINE
 from chatgenbench.report import numbers, write_comparison, write_report
 from chatgenbench.report.page import embed_json
 from chatgenbench.schema import Failure
+from tests.report import report_world as world
 
 
 class Page(HTMLParser):
