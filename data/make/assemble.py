@@ -123,6 +123,9 @@ def _halve(source: Path, target: Path) -> None:
     from diffusers import AutoencoderKL
 
     AutoencoderKL.from_pretrained(source).to(torch.float16).save_pretrained(target)
+    config = json.loads((target / "config.json").read_text())
+    config.pop("_name_or_path", None)
+    (target / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     shutil.rmtree(source)
 
 
