@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-LIMIT ?= 60
+LIMIT ?= 48
 OUT ?= runs/demo
 DEMO_SYSTEMS := oracle retrieval popular echo stuffing random
 
