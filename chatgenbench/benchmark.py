@@ -205,6 +205,8 @@ def _first_problem(error: Exception) -> str:
 
 
 def _check(benchmark: Benchmark) -> None:
+    if not benchmark.items:
+        raise BenchmarkError(f"{benchmark.root / 'items.jsonl'} holds no items: fetch the benchmark again")
     ids = [item.id for item in benchmark.items]
     if len(set(ids)) != len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)

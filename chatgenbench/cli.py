@@ -186,15 +186,19 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(standalone_mode=True)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; finished rows are kept: type the same command again to go on\n")
-        sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as stop:
+        if stop.code == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this
+            sys.stderr.write("\nstopped; finished rows are kept: type the same command again to go on\n")
+        raise
     except InfraError as error:
         sys.stderr.write(f"incomplete: {error}\n")
         sys.exit(EXIT_INCOMPLETE)
     except ChatGenBenchError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(EXIT_USER)
+    except OSError as error:
+        sys.stderr.write(f"incomplete: {error}; mend that, then type the same command again\n")
+        sys.exit(EXIT_INCOMPLETE)
 
 
 if __name__ == "__main__":

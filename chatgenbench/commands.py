@@ -81,8 +81,16 @@ def run_eval(request: Request, console: Console) -> bool:
 
         explain(request, benchmark, systems, folders, console)
         return False
-    finished = [_one(spec, systems[spec], request, benchmark, folders[spec], console) for spec in request.systems]
-    _report(finished, benchmark, request.out if len(finished) > 1 else None, console)
+    finished, refused = [], []
+    for spec, system in systems.items():
+        try:
+            finished.append(_one(spec, system, request, benchmark, folders[spec], console))
+        except UserError as error:  # the others still get their rows and pages
+            refused.append(f"{spec}: {error}")
+    if finished:
+        _report(finished, benchmark, request.out if len(systems) > 1 else None, console)
+    if refused:
+        raise UserError("; ".join(refused) if len(systems) > 1 else refused[0].removeprefix(f"{request.systems[0]}: "))
     return any(run.incomplete for run in finished)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from chatgenbench.benchmark import load_benchmark
-from tests.cli import PROGRAM, environment, run
+from tests.cli import PROGRAM, environment, lines, run
 
 
 def refused(*arguments: str, home: Path, code: int = 1) -> str:
@@ -66,7 +68,7 @@ def test_duplicate_and_unknown_ids_refuse_the_file_with_their_lines(tmp_path: Pa
     file = predictions(tmp_path / "plans.csv", [row("sup-001"), row("sup-002"), row("sup-001"), row("sup-9999")])
     error = refused("eval", "--system", str(file), "--out", str(tmp_path / "run"), home=tmp_path)
     assert "sup-001" in error
-    assert "line 4" in error
+    assert "lines 2 and 4" in error
     assert "sup-9999" in error
 
 
@@ -175,3 +177,41 @@ def test_a_dry_run_starts_nothing(tmp_path: Path) -> None:
     assert "to draw" in done.stdout
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "pool").exists()
+
+
+def test_an_out_that_is_a_file_or_a_wrong_device_or_misspelt_weights_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    command = ("eval", "--system", "oracle", "--limit", "2")
+    assert "choose another" in refused(*command, "--out", str(tmp_path / "file"), home=tmp_path)
+    assert (tmp_path / "file").read_text() == "mine"
+    out = ("--out", str(tmp_path / "run"))
+    assert "try --device cpu" in refused(*command, *out, "--device", "meta", home=tmp_path)
+    assert "publishd" in refused(*command, *out, "--weights", "publishd", home=tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_says_that_nothing_is_lost_and_what_to_type(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [PROGRAM, "eval", "--system", "oracle", "--limit", "8", "--batch-size", "1", "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment(tmp_path))
+    while lines(out / "pictures.jsonl") < 2 and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert b"type the same command again" in error
+    assert b"Traceback" not in error
+    assert lines(out / "pictures.jsonl") >= 2
+
+
+def test_damaged_run_files_are_named(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert run("eval", "--system", "oracle", "--limit", "2", "--out", str(out), home=tmp_path).returncode == 0
+    plans = (out / "plans.jsonl").read_text()
+    (out / "plans.jsonl").write_text(plans + '{"item": "sup-007"}\n')
+    assert "plans.jsonl, line 3 is damaged" in refused("report", str(out), home=tmp_path)
+    (out / "plans.jsonl").write_text(plans)
+    (out / "summary.json").write_text("{}")
+    assert "is not finished" in refused("report", str(out), home=tmp_path, code=3)
+    (out / "run.json").write_text("{}")
+    assert "run.json is damaged" in refused("report", str(out), home=tmp_path)

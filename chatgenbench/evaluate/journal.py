@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from chatgenbench.errors import InfraError, RunFolderError
+
+T = TypeVar("T")
 
 
 class Journal:
@@ -25,8 +27,11 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        _repair(path)
-        self._file = path.open("ab", buffering=0)
+        try:
+            _repair(path)
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise InfraError(f"cannot open {path}: {error.strerror}; mend that, type the command again") from error
 
     def __enter__(self) -> Journal:
         return self
@@ -48,8 +53,14 @@ class Journal:
             raise InfraError(f"cannot write {self.path}: {error.strerror}; free some space, type it again") from error
 
 
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a journal, oldest first; nothing if the file is not there; a torn last line is passed over."""
+def read(path: Path, parse: Callable[[Any], T]) -> Iterator[T]:
+    """The records of a journal, oldest first, each through `parse`, which refuses with ValueError or the like.
+
+    Nothing if the file is not there; a torn last line is passed over.
+
+    Raises:
+        RunFolderError: a line that is not JSON or that `parse` refuses.
+    """
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -57,11 +68,12 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield json.loads(line)
-            except ValueError:
+                record = parse(json.loads(line))
+            except (ValueError, TypeError, KeyError):
                 raise RunFolderError(
                     f"{path}, line {number} is damaged: mend or delete that line, then type the command again"
                 ) from None
+            yield record
 
 
 def _repair(path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, InfraError, UserError, shorten
@@ -18,7 +20,11 @@ from chatgenbench.render.checkpoints import dtype_name
 from chatgenbench.schema import DrawnRow, Failure, Item, Outcome, Plan, PlannedRow, digest_of
 from chatgenbench.systems import System, ask, ready
 
-PLAN_BATCH = 32
+if TYPE_CHECKING:
+    from chatgenbench.evaluate.score import Scorers
+
+#: Answers are kept as each batch ends: small, so that little is asked twice after a kill.
+PLAN_BATCH = 8
 
 
 class Progress(Protocol):
@@ -54,7 +60,11 @@ def evaluate(
         RunFolderError: the folder belongs to another run.
         InfraError: the disk is full or the device failed; what is done is kept.
     """
+    from chatgenbench.evaluate.score import Scorers
+
     device = pick_device(settings.device)
+    scorers = Scorers(settings.weights or benchmark.manifest.weights, device, batch_size=32)
+    scorers.check()  # a spelling mistake shows before an hour of drawing
     dtype = dtype_name(device)
     provenance = {
         "device": device,
@@ -69,7 +79,7 @@ def evaluate(
         pool = Pool(pool_root)
         plan_stage(folder, benchmark, system, items, progress)
         render_stage(folder, benchmark, items, pool, settings, device, progress)
-        return score_stage(folder, benchmark, items, pool, settings, device, progress)
+        return score_stage(folder, benchmark, items, pool, settings, scorers, progress)
 
 
 def pick_device(wanted: str) -> str:
@@ -83,6 +93,8 @@ def pick_device(wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", wanted):
+            raise RuntimeError("it is neither cpu nor cuda nor cuda:N")
         torch.empty(0, device=wanted)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device '{wanted}' cannot be used: {shorten(str(error), 100)}; try --device cpu") from None
@@ -153,27 +165,35 @@ def _is_settled(row: DrawnRow, pool: Pool) -> bool:
 
 
 def score_stage(
-    folder: RunFolder, benchmark: Benchmark, items: tuple[Item, ...], pool: Pool, settings: Settings, device: str,
-    progress: Progress,
+    folder: RunFolder, benchmark: Benchmark, items: tuple[Item, ...], pool: Pool, settings: Settings,
+    scorers: Scorers, progress: Progress,
 ) -> Finished:  # fmt: skip
     """Score every row, write scores.parquet, submission.csv and summary.json."""
-    from chatgenbench.evaluate.score import Scorers, score
+    from t2imetrics.errors import MetricError
+
+    from chatgenbench.evaluate.score import score
     from chatgenbench.evaluate.submission import write_tables
     from chatgenbench.evaluate.summary import summarise
 
     rows = join(folder, benchmark, items)
-    weights = settings.weights or benchmark.manifest.weights
-    scorers = Scorers(weights, device, batch_size=32)
-    scored = score(rows, benchmark, folder, pool.path, scorers, settings.text, home() / "features", progress.tick)
+    try:
+        scored = score(rows, benchmark, folder, pool.path, scorers, settings.text, home() / "features", progress.tick)
+    except MetricError as error:
+        raise BenchmarkError(shorten(str(error), 300)) from None
     write_tables(folder, rows, scored)
     summary = summarise(rows, scored, settings.seed)
     summary["run"] = {
         "system": settings.system, "benchmark": benchmark.manifest.name, "label": benchmark.manifest.label,
-        "items_in_benchmark": len(benchmark.items), "text": settings.text,
+        "items_in_benchmark": len(benchmark.items), "text": settings.text, "state": _state(rows),
         "weights": {name: _weights(card) for name, card in scored.cards.items()},
     }  # fmt: skip
     write_json(folder.summary, summary)
     return Finished(folder, rows, summary)
+
+
+def _state(rows: list[Row]) -> str:
+    """Digest of what was scored: which items, how each ended, which pictures."""
+    return digest_of([[row.item.id, row.outcome, row.image_sha256] for row in rows])
 
 
 def _weights(card: Any) -> dict[str, Any]:
@@ -186,13 +206,17 @@ def read_finished(path: Path, benchmark: Benchmark) -> Finished:
     Raises:
         BenchmarkError: the benchmark changed since.
     """
-    import json
-
     folder = RunFolder(path)
     manifest = folder.read_manifest()
-    if manifest["identity"]["benchmark_hash"] != benchmark.hash:
+    if manifest["identity"].get("benchmark_hash") != benchmark.hash:
         raise BenchmarkError(f"{path} was run on another version of '{benchmark.manifest.name}': evaluate again")
-    if not folder.summary.exists():
+    items = benchmark.subset(manifest["settings"].get("limit"))
+    rows = join(folder, benchmark, items)
+    try:
+        summary = json.loads(folder.summary.read_text("utf-8"))
+        finished = summary["run"]["state"] == _state(rows)
+    except (OSError, ValueError, TypeError, KeyError):
+        finished = False
+    if not finished:
         raise InfraError(f"{path} is not finished: type its eval command again")
-    items = benchmark.subset(manifest["settings"]["limit"])
-    return Finished(folder, join(folder, benchmark, items), json.loads(folder.summary.read_text("utf-8")))
+    return Finished(folder, rows, summary)

@@ -64,23 +64,34 @@ class RunFolder:
         except FileNotFoundError:
             raise RunFolderError(f"{self.path} is not a run folder: run.json is missing") from None
         except ValueError:
-            raise RunFolderError(f"{self.manifest} is damaged: delete the folder, type the command again") from None
-        if not isinstance(loaded, dict):
-            raise RunFolderError(f"{self.manifest} is damaged: delete the folder, type the command again")
-        return loaded
+            raise RunFolderError(self._damaged()) from None
+        parts = (loaded.get("identity"), loaded.get("settings")) if isinstance(loaded, dict) else ()
+        if len(parts) != 2 or not all(isinstance(part, dict) for part in parts):
+            raise RunFolderError(self._damaged())
+        return dict(loaded)
+
+    def _damaged(self) -> str:
+        return (
+            f"{self.manifest} is damaged: move the folder away, type the command again "
+            "(its plans.jsonl can be given to --system as a predictions file)"
+        )
 
     def planned(self) -> dict[str, PlannedRow]:
-        return {r["item"]: PlannedRow.model_validate(r) for r in journal.read(self.plans)}
+        return {row.item: row for row in journal.read(self.plans, PlannedRow.model_validate)}
 
     def drawn(self) -> dict[str, DrawnRow]:
         """The newest word on each item's picture."""
-        return {r["item"]: DrawnRow.model_validate(r) for r in journal.read(self.pictures)}
+        return {row.item: row for row in journal.read(self.pictures, DrawnRow.model_validate)}
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder for this process; a second one is told so instead of mixing its lines in."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as handle:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise RunFolderError(f"--out {self.path} cannot be used ({error.strerror}): choose another") from None
+        with lock as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

@@ -58,6 +58,16 @@ class Scorers:
         self.weights, self.device, self.batch_size = weights, device, batch_size
         self._loaded: dict[str, Any] = {}
 
+    def check(self) -> None:
+        """Load what lies on this machine already, so that wrong weights are told of first.
+
+        Raises:
+            BenchmarkError: the weights are missing, damaged or misspelt.
+        """
+        if self.weights != "published":
+            for name in IMAGE_METRICS:
+                self[name]
+
     def __getitem__(self, name: str) -> Any:
         if name not in self._loaded:
             try:
@@ -93,7 +103,7 @@ def score(
             column = np.full(len(rows), np.nan)
             for start, block in _blocks(rows):
                 key = _key(metric, block, text)
-                if key not in finished:
+                if len(finished.get(key, ())) != len(block):
                     finished[key] = _score_block(metric, block, scorers, picture_path, text).tolist()
                     book.append({"block": key, "values": finished[key]})
                 column[start : start + len(block)] = finished[key]
@@ -131,7 +141,11 @@ def _key(metric: str, block: Sequence[Row], text: TextSource) -> str:
 
 
 def _finished(folder: RunFolder) -> dict[str, list[float]]:
-    return {record["block"]: record["values"] for record in journal.read(folder.score_journal)}
+    return dict(journal.read(folder.score_journal, _block_of))
+
+
+def _block_of(record: Any) -> tuple[str, list[float]]:
+    return str(record["block"]), [float(value) for value in record["values"]]
 
 
 def _score_block(

@@ -28,17 +28,17 @@ def test_a_torn_tail_loses_only_the_last_line(
     torn = json.dumps({"torn": "x" * 50}).encode()[: cut + 1]
     with path.open("ab") as file:
         file.write(torn)
-    assert list(journal.read(path)) == before
+    assert list(journal.read(path, dict)) == before
     with Journal(path) as book:
         book.append(*after)
-    assert list(journal.read(path)) == before + after
+    assert list(journal.read(path, dict)) == before + after
 
 
 def test_damage_in_the_middle_is_reported_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\n{"a": \n{"a": 3}\n')
     with pytest.raises(RunFolderError, match="line 2 is damaged"):
-        list(journal.read(path))
+        list(journal.read(path, dict))
 
 
 FULL_DISK = """
@@ -64,7 +64,7 @@ def test_a_write_the_disk_refuses_leaves_only_whole_lines(tmp_path: Path) -> Non
     done = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
     assert "free some space" in done.stdout
-    rows = list(journal.read(path))
+    rows = list(journal.read(path, dict))
     assert [r["row"] for r in rows] == list(range(len(rows)))
     assert len(rows) >= 5
     assert path.read_bytes().endswith(b"\n")

@@ -115,8 +115,9 @@ def test_a_folder_without_the_network_is_an_error(name, tmp_path) -> None:
 def test_the_published_paths_load_what_was_downloaded(tmp_path, monkeypatch) -> None:
     """The real loading code on a stand-in for ViT-H-14's checkpoint."""
     import open_clip
-    import small_weights as small
     import torch
+
+    from tests.metrics import small_weights as small
 
     model = small.fill(open_clip.model.CLIP(**small.CLIP_CONFIG))
     path = tmp_path / "HPS_v2.1_compressed.pt"
