@@ -184,14 +184,14 @@ def score_stage(
     summary = summarise(rows, scored, settings.seed)
     summary["run"] = {
         "system": settings.system, "benchmark": benchmark.manifest.name, "label": benchmark.manifest.label,
-        "items_in_benchmark": len(benchmark.items), "text": settings.text, "state": _state(rows),
+        "items_in_benchmark": len(benchmark.items), "text": settings.text, "state": state_of(rows),
         "weights": {name: _weights(card) for name, card in scored.cards.items()},
     }  # fmt: skip
     write_json(folder.summary, summary)
     return Finished(folder, rows, summary)
 
 
-def _state(rows: list[Row]) -> str:
+def state_of(rows: list[Row]) -> str:
     """Digest of what was scored: which items, how each ended, which pictures."""
     return digest_of([[row.item.id, row.outcome, row.image_sha256] for row in rows])
 
@@ -214,7 +214,7 @@ def read_finished(path: Path, benchmark: Benchmark) -> Finished:
     rows = join(folder, benchmark, items)
     try:
         summary = json.loads(folder.summary.read_text("utf-8"))
-        finished = summary["run"]["state"] == _state(rows)
+        finished = summary["run"]["state"] == state_of(rows)
     except (OSError, ValueError, TypeError, KeyError):
         finished = False
     if not finished:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from chatgenbench.benchmark import Benchmark, load_benchmark
 from chatgenbench.evaluate.journal import Journal
+from chatgenbench.evaluate.pipeline import state_of
 from chatgenbench.evaluate.rows import Row, join
 from chatgenbench.evaluate.run import RunFolder, Settings, open_run, write_json
 from chatgenbench.evaluate.score import COLUMNS, IMAGE_METRICS, PROMPT_METRIC, Scored
@@ -135,7 +136,7 @@ def finish(folder: RunFolder, rows: list[Row], benchmark: Benchmark, settings: S
     summary = summarise(rows, scored, settings.seed)
     summary["run"] = {
         "system": settings.system, "benchmark": benchmark.manifest.name, "label": benchmark.manifest.label,
-        "items_in_benchmark": len(benchmark.items), "text": settings.text,
+        "items_in_benchmark": len(benchmark.items), "text": settings.text, "state": state_of(rows),
         "weights": {m: {"name": f"miniature/{m}", "revision": None, "sha256": "ab" * 32} for m in cards},
     }  # fmt: skip
     write_json(folder.summary, summary)
