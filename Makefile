@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-LIMIT ?= 36
+LIMIT ?= 24
 OUT ?= runs/demo
 DEMO_SYSTEMS := oracle retrieval popular echo stuffing random
 
