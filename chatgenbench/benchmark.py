@@ -110,6 +110,13 @@ class Benchmark:
         """The human record behind an item."""
         return self.demonstrations[item.demonstration]
 
+    def require_pictures(self, items: Iterable[Item]) -> None:
+        """See that the gold pictures of `items` are there; BenchmarkError names the first that is not."""
+        for item in items:
+            path = self.root / self.gold(item).picture
+            if not path.is_file():
+                raise BenchmarkError(f"{path} (item '{item.id}') is missing: fetch the benchmark again")
+
     def subset(self, limit: int | None) -> tuple[Item, ...]:
         """The first `limit` items of a fixed order stratified by split, kind and target model.
 
@@ -178,18 +185,30 @@ def _read(root: Path) -> Benchmark:
         manifest = Manifest.model_validate_json((root / "benchmark.json").read_text("utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
         raise BenchmarkError(f"{root / 'benchmark.json'}: {_first_problem(error)}") from None
-    demonstrations = {d.id: d for d in _lines(root / "demonstrations.jsonl", Demonstration)}
-    items = tuple(_lines(root / "items.jsonl", Item))
-    benchmark = Benchmark(
-        root, manifest, Catalog(_lines(root / "catalog.jsonl", ModelRecord)), demonstrations, items, _hash(root)
-    )
+    demonstrations = _unique(root / "demonstrations.jsonl", Demonstration)
+    catalog = Catalog(_unique(root / "catalog.jsonl", ModelRecord).values())
+    items = tuple(_unique(root / "items.jsonl", Item).values())
+    benchmark = Benchmark(root, manifest, catalog, demonstrations, items, _hash(root))
     _check(benchmark)
     return benchmark
+
+
+def _unique(path: Path, noun: type[N]) -> dict[str, N]:
+    """The nouns of a file by id; an id that stands twice would let one silently hide the other."""
+    found: dict[str, N] = {}
+    for one in _lines(path, noun):
+        key: str = one.id  # type: ignore[attr-defined]
+        if key in found:
+            raise BenchmarkError(f"{path}: id '{shorten(key)}' stands twice: keep one")
+        found[key] = one
+    return found
 
 
 def _lines(path: Path, noun: type[N]) -> Iterator[N]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
             try:
                 yield noun.model_validate_json(line)
             except ValidationError as error:
@@ -207,10 +226,6 @@ def _first_problem(error: Exception) -> str:
 def _check(benchmark: Benchmark) -> None:
     if not benchmark.items:
         raise BenchmarkError(f"{benchmark.root / 'items.jsonl'} holds no items: fetch the benchmark again")
-    ids = [item.id for item in benchmark.items]
-    if len(set(ids)) != len(ids):
-        twice = next(i for i in ids if ids.count(i) > 1)
-        raise BenchmarkError(f"{benchmark.root / 'items.jsonl'}: item id '{twice}' stands twice")
     for item in benchmark.items:
         gold = benchmark.demonstrations.get(item.demonstration)
         if gold is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatgenbench.benchmark import Benchmark, load_benchmark
-from chatgenbench.errors import RunFolderError, UserError
+from chatgenbench.errors import InfraError, RunFolderError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
     from chatgenbench.evaluate.pipeline import Finished
-    from chatgenbench.evaluate.run import TextSource
+    from chatgenbench.evaluate.run import Settings, TextSource
     from chatgenbench.systems import System
 
 
@@ -35,6 +36,15 @@ class Request:
     pool: Path | None
     weights: str | None
     dry_run: bool
+
+    def settings(self, system: str) -> Settings:
+        """What one system's run is asked for."""
+        from chatgenbench.evaluate.run import Settings
+
+        return Settings(
+            benchmark=self.benchmark, system=system, seed=self.seed, text=self.text, weights=self.weights,
+            limit=self.limit, batch_size=self.batch_size, device=self.device,
+        )  # fmt: skip
 
 
 class Bars:
@@ -71,11 +81,14 @@ def bars(console: Console) -> Iterator[Progress]:
 
 def run_eval(request: Request, console: Console) -> bool:
     """Evaluate every system and print the table; True if a run is incomplete."""
-    from chatgenbench.systems import resolve
+    from chatgenbench.systems import Predictions, resolve
 
     benchmark = load_benchmark(request.benchmark)
     folders = run_folders(request)
     systems = {spec: resolve(spec, benchmark, request.seed) for spec in request.systems}
+    for system in systems.values():
+        if isinstance(system, Predictions):
+            system.tell_missing(benchmark.subset(request.limit))
     if request.dry_run:
         from chatgenbench.dry_run import explain
 
@@ -121,15 +134,11 @@ def pool_folder(request: Request) -> Path:
 
 def _one(spec: str, system: System, request: Request, benchmark: Benchmark, folder: Path, console: Console) -> Finished:
     from chatgenbench.evaluate.pipeline import evaluate
-    from chatgenbench.evaluate.run import Settings
     from chatgenbench.quiet import quiet
 
-    settings = Settings(
-        benchmark=request.benchmark, system=spec, seed=request.seed, text=request.text, weights=request.weights,
-        limit=request.limit, batch_size=request.batch_size, device=request.device,
-    )  # fmt: skip
     with quiet(), bars(console) as progress:
-        return evaluate(folder, settings, benchmark, system, pool_folder(request), Bars(progress, spec))
+        bar = Bars(progress, spec)
+        return evaluate(folder, request.settings(spec), benchmark, system, pool_folder(request), bar)
 
 
 def _report(finished: list[Finished], benchmark: Benchmark, together: Path | None, console: Console) -> None:
@@ -165,7 +174,16 @@ def run_report(run: Path, benchmark: str, markdown: bool, console: Console) -> N
         folders, together = sorted(p.parent for p in run.glob("*/run.json")), run
     if not folders:
         raise RunFolderError(f"{run} holds no run: give the --out folder of an eval command")
-    finished = [read_finished(folder, loaded) for folder in folders]
+    finished, unfinished = [], []
+    for folder in folders:
+        try:
+            finished.append(read_finished(folder, loaded))
+        except InfraError as error:
+            unfinished.append(error)
+    if not finished:
+        raise unfinished[0]
+    for trouble in unfinished:
+        sys.stderr.write(f"left out: {trouble}\n")
     if markdown:
         from chatgenbench.report import markdown_table
 

@@ -27,12 +27,15 @@ def explain(
     from rich.table import Table
 
     from chatgenbench.commands import pool_folder
-    from chatgenbench.evaluate.pipeline import picture_seed
-    from chatgenbench.evaluate.run import RunFolder, Settings
+    from chatgenbench.evaluate.pipeline import check_machine, picture_seed
+    from chatgenbench.evaluate.run import RunFolder, identity_of, started
     from chatgenbench.render import Pool, plan_estimate
 
     items = benchmark.subset(request.limit)
-    settings = Settings(benchmark=request.benchmark, system="", seed=request.seed)
+    for spec, system in systems.items():
+        settings = request.settings(spec)
+        started(folders[spec], identity_of(settings, benchmark, (system.name, system.revision)))
+    device, _ = check_machine(settings, benchmark)
     rows: list[tuple[str, Plan]] = []
     answered = finished = 0
     for spec in systems:
@@ -48,7 +51,7 @@ def explain(
                 rows.append((item.id, row.plan))
     estimate = plan_estimate(
         rows, benchmark, Pool(pool_folder(request)), seed_of=lambda item: picture_seed(settings, item),
-        batch_size=request.batch_size, device="cpu" if request.device == "auto" else request.device,
+        batch_size=request.batch_size, device=device,
     )  # fmt: skip
     asked = (
         "rows not answered yet count as their gold plan" if answered < len(items) * len(systems) else "answers on disk"

@@ -14,7 +14,10 @@ ChatGenBenchError                 base; `str(e)` is one clear line for a person
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class ChatGenBenchError(Exception):
@@ -72,7 +75,12 @@ class InfraError(ChatGenBenchError):
     """The machine's fault, not the system's: typing the command again may mend it."""
 
 
+def printable(text: str) -> str:
+    """`text` with every control character but newline and tab as U+FFFD: a terminal would obey some of them."""
+    return _CONTROL.sub("\ufffd", text)
+
+
 def shorten(text: str, limit: int = 120) -> str:
     """`text` on one line and at most `limit` characters, for use in messages."""
-    flat = " ".join(text[: limit * 4].split())
+    flat = printable(" ".join(text[: limit * 4].split()))
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"

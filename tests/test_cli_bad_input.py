@@ -215,3 +215,88 @@ def test_damaged_run_files_are_named(tmp_path: Path) -> None:
     assert "is not finished" in refused("report", str(out), home=tmp_path, code=3)
     (out / "run.json").write_text("{}")
     assert "run.json is damaged" in refused("report", str(out), home=tmp_path)
+
+
+def test_one_unfinished_run_hides_no_finished_one(tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    for name in ("oracle", "popular"):
+        assert run("eval", "--system", name, "--limit", "2", "--out", str(out / name), home=tmp_path).returncode == 0
+    (out / "popular" / "summary.json").unlink()
+    done = run("report", str(out), home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "oracle" in done.stdout
+    assert "left out" in done.stderr
+    assert "popular is not finished: type its eval command again" in done.stderr
+
+
+def test_a_mended_predictions_file_is_told_from_the_one_that_was_run(tmp_path: Path) -> None:
+    items = load_benchmark("miniature").subset(1)
+    command = ("eval", "--limit", "1", "--out", str(tmp_path / "run"), "--system", str(tmp_path / "plans.csv"))
+    predictions(tmp_path / "plans.csv", [row(items[0].id, model="nope")])
+    assert run(*command, home=tmp_path).returncode == 0
+    predictions(tmp_path / "plans.csv", [row(items[0].id)])
+    assert "the system changed since this run began" in refused(*command, home=tmp_path)
+    assert "the system changed since this run began" in refused(*command, "--dry-run", home=tmp_path)
+
+
+def test_a_pool_that_cannot_be_written_is_told_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    command = ("eval", "--system", "oracle", "--limit", "2", "--out", str(tmp_path / "run"))
+    assert "choose another --pool" in refused(*command, "--pool", str(tmp_path / "file"), home=tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_system_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    items = load_benchmark("miniature").subset(1)
+    file = predictions(
+        tmp_path / "plans.csv", [row(items[0].id, model="\x1b[2J\x1b]0;owned\x07", prompt="a \x1b[31mfox")]
+    )
+    out = tmp_path / "run"
+    done = run("eval", "--system", str(file), "--limit", "1", "--out", str(out), home=tmp_path)
+    assert "unknown model" in done.stdout
+    assert "\x1b[2J" not in done.stdout + done.stderr
+    assert "\x1b" not in (out / "submission.csv").read_text()
+
+
+def test_ctrl_c_while_libraries_load_is_heard(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [PROGRAM, "eval", "--system", "oracle", "--limit", "8", "--out", str(out)]
+    for wait in (0.8, 1.6):
+        process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment(tmp_path)
+        )
+        time.sleep(wait)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 130, error
+        assert b"Traceback" not in error
+
+
+def benchmark_folder(tmp_path: Path) -> Path:
+    source = load_benchmark("miniature").root
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for entry in source.iterdir():
+        if entry.suffix in (".json", ".jsonl"):
+            (folder / entry.name).write_bytes(entry.read_bytes())
+        else:
+            (folder / entry.name).symlink_to(entry)
+    return folder
+
+
+def test_a_benchmark_with_a_model_twice_is_refused_and_blank_lines_are_not(tmp_path: Path) -> None:
+    folder = benchmark_folder(tmp_path)
+    catalog = (folder / "catalog.jsonl").read_text()
+    (folder / "catalog.jsonl").write_text(catalog + "\n\n")
+    assert run("models", "--benchmark", str(folder), home=tmp_path).returncode == 0
+    (folder / "catalog.jsonl").write_text(catalog + catalog.splitlines()[0] + "\n")
+    assert "stands twice" in refused("models", "--benchmark", str(folder), home=tmp_path)
+
+
+def test_a_benchmark_without_its_pictures_is_refused(tmp_path: Path) -> None:
+    folder = benchmark_folder(tmp_path)
+    picture = json.loads((folder / "demonstrations.jsonl").read_text().splitlines()[-1])["picture"]
+    (folder / picture.split("/")[0]).unlink()
+    command = ("eval", "--system", "oracle", "--limit", "2", "--out", str(tmp_path / "run"))
+    assert "is missing" in refused(*command, "--benchmark", str(folder), home=tmp_path)
+    assert "is missing" in refused(*command, "--benchmark", str(folder), "--dry-run", home=tmp_path)

@@ -15,6 +15,7 @@ from chatgenbench.errors import BenchmarkError, InfraError, UserError, shorten
 from chatgenbench.evaluate.journal import Journal
 from chatgenbench.evaluate.rows import Row, join
 from chatgenbench.evaluate.run import RunFolder, Settings, open_run, write_json
+from chatgenbench.interrupt import held
 from chatgenbench.render import Pool, draw, engine_fingerprint
 from chatgenbench.render.checkpoints import dtype_name
 from chatgenbench.schema import DrawnRow, Failure, Item, Outcome, Plan, PlannedRow, digest_of
@@ -60,11 +61,9 @@ def evaluate(
         RunFolderError: the folder belongs to another run.
         InfraError: the disk is full or the device failed; what is done is kept.
     """
-    from chatgenbench.evaluate.score import Scorers
-
-    device = pick_device(settings.device)
-    scorers = Scorers(settings.weights or benchmark.manifest.weights, device, batch_size=32)
-    scorers.check()  # a spelling mistake shows before an hour of drawing
+    with held():
+        device, scorers = check_machine(settings, benchmark)
+    Pool(pool_root).check()
     dtype = dtype_name(device)
     provenance = {
         "device": device,
@@ -80,6 +79,21 @@ def evaluate(
         plan_stage(folder, benchmark, system, items, progress)
         render_stage(folder, benchmark, items, pool, settings, device, progress)
         return score_stage(folder, benchmark, items, pool, settings, scorers, progress)
+
+
+def check_machine(settings: Settings, benchmark: Benchmark) -> tuple[str, Scorers]:
+    """The device and the scorers of a run: a spelling mistake shows before an hour of drawing.
+
+    Raises:
+        UserError: a device, weights or gold pictures that cannot be used.
+    """
+    from chatgenbench.evaluate.score import Scorers
+
+    benchmark.require_pictures(benchmark.subset(settings.limit))
+    device = pick_device(settings.device)
+    scorers = Scorers(settings.weights or benchmark.manifest.weights, device, batch_size=32)
+    scorers.check()
+    return device, scorers
 
 
 def pick_device(wanted: str) -> str:

@@ -114,29 +114,52 @@ def open_run(
         RunFolderError: the folder holds a run of something else; the message names the difference.
     """
     folder = RunFolder(path)
-    identity = {
-        "benchmark": benchmark.manifest.name, "benchmark_hash": benchmark.hash,
-        "system": system[0], "system_spec": settings.system, "system_revision": system[1],
-        "seed": settings.seed, "text": settings.text,
-        "weights": settings.weights or benchmark.manifest.weights,
-    }  # fmt: skip
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    if folder.manifest.exists():
-        old = folder.read_manifest()
-        for key, value in identity.items():
-            if old.get("identity", {}).get(key) != value:
-                raise RunFolderError(
-                    f"{path} holds another run ({key}: {old.get('identity', {}).get(key)!r}, now {value!r}): "
-                    "choose another --out, or delete that folder"
-                )
-        created = old.get("created", created)
-    elif path.is_dir() and any(p.name != ".lock" for p in path.iterdir()):
-        raise RunFolderError(f"{path} is not empty and holds no run: choose another --out")
+    identity = identity_of(settings, benchmark, system)
+    old = started(path, identity)
+    created = old.get("created") or datetime.now(UTC).isoformat(timespec="seconds")
     write_json(folder.manifest, {
         "identity": identity, "created": created, "settings": asdict(settings),
         "label": benchmark.manifest.label, "versions": versions(), **extra,
     })  # fmt: skip
     return folder
+
+
+def identity_of(settings: Settings, benchmark: Benchmark, system: tuple[str, str]) -> dict[str, Any]:
+    """What makes two commands the same run; anything else may change between a start and its continuation."""
+    return {
+        "benchmark": benchmark.manifest.name, "benchmark_hash": benchmark.hash,
+        "system": system[0], "system_spec": settings.system, "system_revision": system[1],
+        "seed": settings.seed, "text": settings.text,
+        "weights": settings.weights or benchmark.manifest.weights,
+    }  # fmt: skip
+
+
+def started(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of the run that was started in `path`, empty where there is none yet.
+
+    Raises:
+        RunFolderError: the folder cannot be used for a run of this identity; the message names why.
+    """
+    folder = RunFolder(path)
+    if path.exists() and not path.is_dir():
+        raise RunFolderError(f"--out {path} cannot be used (it is a file): choose another")
+    if not folder.manifest.exists():
+        if path.is_dir() and any(p.name != ".lock" for p in path.iterdir()):
+            raise RunFolderError(f"{path} is not empty and holds no run: choose another --out")
+        return {}
+    old = folder.read_manifest()
+    for key, value in identity.items():
+        if old["identity"].get(key) != value:
+            raise RunFolderError(_other_run(path, key, old["identity"].get(key), value))
+    return old
+
+
+def _other_run(path: Path, key: str, before: Any, now: Any) -> str:
+    if key == "system_revision":
+        what = f"the system changed since this run began: revision {str(before)[:12]}, now {str(now)[:12]}"
+    else:
+        what = f"{key}: {before!r}, now {now!r}"
+    return f"{path} holds another run ({what}): choose another --out, or delete that folder"
 
 
 def versions() -> dict[str, str]:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from chatgenbench.errors import printable
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import RunFolder, write_bytes
 from chatgenbench.evaluate.score import COLUMNS, Scored
@@ -65,5 +66,5 @@ def _number(value: float) -> str:
 
 def _cell(text: str | None) -> str:
     """A spreadsheet takes a leading = + - @ for a formula; an apostrophe keeps it text."""
-    text = (text or "").replace("\r", " ").replace("\x00", " ")
+    text = printable((text or "").replace("\r", " "))
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text

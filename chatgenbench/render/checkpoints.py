@@ -11,6 +11,7 @@ from typing import Any
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, shorten
+from chatgenbench.interrupt import held
 from chatgenbench.render.weights import inside, locate, parameters_in, weight_files, weights_digest
 from chatgenbench.schema import ModelRecord
 
@@ -143,7 +144,8 @@ class Shelf:
         import torch
 
         try:
-            return load(record)
+            with held():
+                return load(record)
         except (BenchmarkError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:

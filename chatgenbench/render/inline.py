@@ -7,13 +7,14 @@ size, matrix products round differently: on CPU in float32 no channel of a pixel
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from chatgenbench.benchmark import Benchmark
-from chatgenbench.errors import BenchmarkError, ChatGenBenchError, InfraError, shorten
+from chatgenbench.errors import BenchmarkError, ChatGenBenchError, InfraError, RenderError, shorten
 from chatgenbench.render.checkpoints import LIMIT, Shelf
 from chatgenbench.render.executor import Picture, Undrawn
 from chatgenbench.render.infotext import describe, write
@@ -31,6 +32,9 @@ DRIFT = 2
 
 #: How PyTorch's allocator and oneDNN say on a CPU that memory ran out.
 CPU_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "could not create a primitive", "could not create a memory")
+
+#: How PyTorch says that tensors do not fit each other, which only a plan's size can bring about.
+SHAPE_WORDS = re.compile(r"\b(sizes?|shapes?|dimensions?)\b")
 
 
 class InlineExecutor:
@@ -80,7 +84,7 @@ class InlineExecutor:
             _raise_if_device_lost(error)
             memory = _is_memory(error)
             if len(requests) == 1:
-                yield _undrawn(requests[0], Outcome.INFRA_FAILED if memory else Outcome.SYSTEM_FAILED, error)
+                yield _undrawn(requests[0], _blame(error), error)
                 return
             size = (len(requests) + 1) // 2 if memory else 1
             parts = [requests[start : start + size] for start in range(0, len(requests), size)]
@@ -166,6 +170,17 @@ def _image(pixels: Any) -> Image | None:
 def _undrawn(request: RenderRequest, outcome: Any, error: BaseException) -> Undrawn:
     text = str(error) if isinstance(error, ChatGenBenchError) else f"{type(error).__name__}: {error}"
     return Undrawn(request.digest, Failure(outcome=outcome, reason=shorten(text, 300)))
+
+
+def _blame(error: BaseException) -> Outcome:
+    """Whose fault it is that a picture could not be drawn: the plan's for good, or the machine's until mended.
+
+    diffusers and its schedulers refuse values by ValueError and IndexError, PyTorch shapes by RuntimeError.
+    Anything else (a missing package, a file that vanished, a broken kernel) says nothing about the plan.
+    """
+    of_plan = isinstance(error, RenderError | ValueError | IndexError | ArithmeticError)
+    of_shape = type(error) is RuntimeError and not _is_memory(error) and bool(SHAPE_WORDS.search(str(error)))
+    return Outcome.SYSTEM_FAILED if of_plan or of_shape else Outcome.INFRA_FAILED
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chatgenbench.errors import InfraError
+from chatgenbench.errors import InfraError, UserError
 from chatgenbench.render.infotext import CHUNK
 
 if TYPE_CHECKING:
@@ -40,6 +40,15 @@ class Pool:
     def has(self, digest: str) -> bool:
         """Whether a file is there; `verify` tells whether it is whole."""
         return self.path(digest).is_file()
+
+    def check(self) -> None:
+        """See that pictures can be put here, before anything costly starts; UserError when not."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.root).close()
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"picture pool {self.root} cannot be written ({reason}): choose another --pool") from None
 
     def put(self, digest: str, image: Image, infotext: str) -> str:
         """Store one picture with its infotext and return the sha256 of the PNG file; see `put_batch`."""

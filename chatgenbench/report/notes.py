@@ -10,6 +10,8 @@ Named = tuple[str, Summary]
 
 FAILED = ("system-failed", "blocked")
 MOST_REASONS = 3
+#: Rows below which a percentile bootstrap is known to be too narrow.
+FEW = 50
 
 TEXTS = {
     "gold": "the demonstration's prompt (gold)",
@@ -44,10 +46,11 @@ def text_source(summary: Summary) -> str:
 
 def intervals(summary: Summary) -> str:
     about = summary["interval"]
-    return (
+    text = (
         f"{about['level']:.0%} intervals: {about['method']} "
         f"(FID and unified: {about['set_resamples']} resamples, centred)"
     )
+    return f"{text}; with fewer than {FEW} rows they are rough, often too narrow" if summary["rows"] < FEW else text
 
 
 def failed(summary: Summary) -> int:

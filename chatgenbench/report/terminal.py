@@ -40,7 +40,9 @@ def print_table(summaries: Sequence[Named], console: Console) -> None:
 def _title(summary: notes.Summary) -> Text:
     from rich.text import Text
 
-    return Text.assemble((notes.benchmark(summary), "bold"), " · ", (notes.label(summary), "yellow"))
+    name = notes.benchmark(summary)
+    label = notes.label(summary).removeprefix(f"{name}: ")  # the miniature's label starts with its name
+    return Text.assemble((name, "bold"), " · ", (label, "yellow"))
 
 
 def _layout(summaries: Sequence[Named], console: Console) -> list[Table]:

@@ -57,9 +57,9 @@ def ready(system: System, benchmark: Benchmark) -> None:
     """
     try:
         system.prepare(benchmark.catalog, benchmark.train)
-    except ChatGenBenchError:
+    except (ChatGenBenchError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise UserError(one_line(f"system '{system.name}' could not prepare itself: {describe(error)}")) from error
 
 
@@ -89,7 +89,9 @@ def _collect(system: System, batch: Sequence[FreestyleInput]) -> list[object]:
         # one more than asked for is enough to know: an endless generator must not hang the run
         for answer in islice(system.plan(batch), len(batch) + 1):
             answers.append(answer)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a cancelled task, an exit or a closed generator ends no run of ours
         outcome = Outcome.INFRA_FAILED if isinstance(error, InfraError) else Outcome.SYSTEM_FAILED
         failure = Failure(outcome=outcome, reason=one_line(f"the system raised {describe(error)}"))
         return [*answers, *[failure] * len(batch)][: len(batch)]

@@ -97,9 +97,9 @@ def _outsider(spec: str, load: Callable[[], object], seed: int) -> System:
     """Load someone's object and make it a system; whatever it raises becomes one line for a person."""
     try:
         return _checked(_instance(load(), seed), spec)
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise UserError(one_line(f"system '{spec}' cannot be loaded: {describe(error)}")) from error
 
 

@@ -159,3 +159,36 @@ def test_what_never_fits_in_memory_is_the_machines_fault(benchmark: Benchmark, p
     assert isinstance(failed, Undrawn)
     assert failed.failure.outcome == Outcome.INFRA_FAILED
     assert "can't allocate memory" in failed.failure.reason
+
+
+class Faulty(InlineExecutor):
+    """Raises what a library would raise when it, not the plan, is at fault."""
+
+    def __init__(self, *arguments: Any, error: Exception, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.error = error
+
+    def _draw(self, pipeline: Any, requests: Sequence[RenderRequest]) -> list[Image | None]:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (ValueError("`height` and `width` have to be divisible by 8"), Outcome.SYSTEM_FAILED),
+        (RuntimeError("The size of tensor a (8) must match the size of tensor b (7)"), Outcome.SYSTEM_FAILED),
+        (ImportError("no module named scipy"), Outcome.INFRA_FAILED),
+        (NotImplementedError("operator is not implemented on this device"), Outcome.INFRA_FAILED),
+        (AttributeError("'NoneType' object has no attribute 'device'"), Outcome.INFRA_FAILED),
+        (OSError(5, "Input/output error"), Outcome.INFRA_FAILED),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"), Outcome.INFRA_FAILED),
+    ],
+)
+def test_a_plan_is_blamed_only_for_what_it_asked(
+    error: Exception, outcome: Outcome, benchmark: Benchmark, plan: PlanOf, pool: Pool
+) -> None:
+    executor = Faulty(benchmark, pool, 2, error=error)
+    (failed,) = executor.run(lease_requests(requests_of(benchmark, plan())))
+    assert isinstance(failed, Undrawn)
+    assert failed.failure.outcome == outcome
+    assert type(error).__name__ in failed.failure.reason

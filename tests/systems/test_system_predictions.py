@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import PredictionsError
 from chatgenbench.schema import Arguments, Failure, Outcome, Plan, PlannedRow
-from chatgenbench.systems import ask, resolve
+from chatgenbench.systems import Predictions, ask, resolve
 from chatgenbench.systems.predictions.raw import COLUMNS
 
 IDS = ["i1", "i2", "i3", "i4", "i5"]
@@ -170,11 +170,15 @@ def test_a_bad_object_fails_alone(
 def test_an_item_without_a_row_fails_and_is_announced(
     tmp_path: Path, benchmark: Benchmark, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING):
-        found = of_csv(tmp_path, benchmark, ROW.format("i2"))
+    found = of_csv(tmp_path, benchmark, ROW.format("i2"))
     assert reason(found["i1"]) == "plans.csv has no row with id 'i1'"
-    assert "plans.csv has no row for 4 of 5 items (i1, i3, i4, ...)" in caplog.text
-    assert "--limit" in caplog.text
+    system = Predictions(tmp_path / "plans.csv", benchmark)
+    with caplog.at_level(logging.WARNING):
+        system.tell_missing(benchmark.items)
+        assert "plans.csv has no row for 4 of 5 items (i1, i3, i4, ...)" in caplog.text
+        caplog.clear()
+        system.tell_missing([item for item in benchmark.items if item.id == "i2"])
+        assert not caplog.text
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="reads peak memory from getrusage")

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from chatgenbench.benchmark import Benchmark, Catalog
 from chatgenbench.errors import PlanError, PredictionsError, UnknownNameError, shorten
-from chatgenbench.schema import Demonstration, Failure, FreestyleInput, Plan
+from chatgenbench.schema import Demonstration, Failure, FreestyleInput, Item, Plan
 from chatgenbench.systems.guard import Fitting, first_problem, one_line
 from chatgenbench.systems.predictions.cells import UnreadableError
 from chatgenbench.systems.predictions.objects import json_rows
@@ -60,6 +60,14 @@ class Predictions:
             answer = self._answers.get(chat.id)
             yield answer or Failure(reason=one_line(f"{self._path.name} has no row with id '{chat.id}'"))
 
+    def tell_missing(self, items: Sequence[Item]) -> None:
+        """Warn, before anything is drawn, of those of the asked `items` that have no row."""
+        missing = [item.id for item in items if item.id not in self._lines]
+        if missing:
+            some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+            counts = f"{len(missing)} of {len(items)} items ({some})"
+            log.warning("%s has no row for %s: they end as system-failed; give each a row", self._path.name, counts)
+
     def _load(self) -> str:
         """Read the file; return its sha256."""
         if not self._path.is_file():
@@ -73,7 +81,6 @@ class Predictions:
         except OSError as error:
             raise PredictionsError(f"{self._path}: cannot be read ({error.strerror})") from None
         self._problems.raise_if_any()
-        self._tell_missing()
         return digest
 
     def _read(self, file: BinaryIO) -> None:
@@ -117,11 +124,3 @@ class Predictions:
             # a plan that does not fit the catalog fails by its model
             place = where if plan is None else f"{where}, {self._column} model"
             return Failure(reason=one_line(f"{place}: {error}"))
-
-    def _tell_missing(self) -> None:
-        missing = [key for key in self._ids if key not in self._lines]
-        if missing:
-            some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-            counts = f"{len(missing)} of {len(self._ids)} items ({some})"
-            mend = "they end as system-failed; give each a row, or score a subset with --limit"
-            log.warning("%s has no row for %s: %s", self._path.name, counts, mend)
