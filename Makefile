@@ -12,6 +12,7 @@ DEMO_SYSTEMS := oracle retrieval popular echo stuffing random
 help:
 	@echo "make demo   a table and a page for several systems on the bundled miniature (LIMIT=360 for all items)"
 	@echo "make test   linters, types, import rules and the whole test suite"
+	@echo "make reference   the authors' ImageReward and HPSv2 packages, for parity tests (metrics/REFERENCE.md)"
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
@@ -24,6 +25,14 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# The authors' packages, for parity tests only: metrics/REFERENCE.md says why they come without their dependencies.
+$(VENV)/installed-reference: metrics/reference-requirements.txt $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --no-deps -r metrics/reference-requirements.txt
+	@touch $@
+
+.PHONY: reference
+reference: $(VENV)/installed-reference
+
 demo: $(VENV)/installed
 	$(BIN)/chatgenbench eval $(foreach s,$(DEMO_SYSTEMS),--system $(s)) --benchmark miniature --limit $(LIMIT) --out $(OUT)
 
@@ -33,7 +42,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+test: lint reference
 	$(BIN)/python -m pytest
 
 clean:

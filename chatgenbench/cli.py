@@ -76,6 +76,10 @@ def evaluate(
         str | None,
         typer.Option("--weights", help="Metric weights: published, miniature, or a folder."),
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="A picture metric beside the usual ones, e.g. pickscore; repeat for more."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and cost, then stop.")] = False,
 ) -> None:
     """Run one or more systems: plan, render, score, report.  Type the same command again to resume.
@@ -95,7 +99,8 @@ def evaluate(
     del executor  # one executor exists in this version; the option keeps the command line stable
     request = Request(
         systems=tuple(system), benchmark=benchmark, out=out, limit=limit, text=text.value, seed=seed,
-        batch_size=batch_size, device=device, pool=pool, weights=weights, dry_run=dry_run,
+        batch_size=batch_size, device=device, pool=pool, weights=weights, metrics=tuple(metric or ()),
+        dry_run=dry_run,
     )  # fmt: skip
     if run_eval(request, _console()):
         raise typer.Exit(EXIT_INCOMPLETE)
@@ -170,6 +175,30 @@ def metrics(
     from chatgenbench.commands import list_metrics
 
     list_metrics(name, _console())
+
+
+@app.command()
+def selftest(
+    weights: Annotated[
+        str, typer.Option("--weights", help="Check these as well: published (never downloaded here) or a folder.")
+    ] = "miniature",
+    metric: Annotated[list[str] | None, typer.Option("--metric", help="Only this metric; repeat for more.")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+) -> None:
+    """Compare pictures, tokenizers and scores with golden values, before a GPU hour is spent.
+
+    Examples:
+
+      chatgenbench selftest
+
+      chatgenbench selftest --weights published --metric clipscore --metric hpsv2
+
+    Exit codes: 0 all as it should be, 1 something is wrong (it says what), 2 usage.
+    """
+    from chatgenbench.commands import run_selftest
+
+    if not run_selftest(weights, metric, device, _console()):
+        raise typer.Exit(EXIT_USER)
 
 
 def _console() -> Console:

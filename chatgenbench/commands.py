@@ -35,6 +35,7 @@ class Request:
     device: str
     pool: Path | None
     weights: str | None
+    metrics: tuple[str, ...]
     dry_run: bool
 
     def settings(self, system: str) -> Settings:
@@ -43,7 +44,7 @@ class Request:
 
         return Settings(
             benchmark=self.benchmark, system=system, seed=self.seed, text=self.text, weights=self.weights,
-            limit=self.limit, batch_size=self.batch_size, device=self.device,
+            limit=self.limit, batch_size=self.batch_size, device=self.device, metrics=self.metrics,
         )  # fmt: skip
 
 
@@ -228,6 +229,31 @@ def list_metrics(name: str | None, console: Console) -> None:
         limit = "" if card.text_limit is None else f"{card.text_limit} tokens"
         rows.append((metric, card.title, "higher" if card.higher_is_better else "lower", card.unit, limit))
     _table(console, "Metrics", ("name", "title", "better", "unit", "text limit"), rows)
+
+
+def run_selftest(weights: str, metrics: list[str] | None, device: str, console: Console) -> bool:
+    """Print every check of the self-test; False if one failed."""
+    import t2imetrics
+    from t2imetrics import selftest
+
+    from chatgenbench.evaluate.pipeline import pick_device
+    from chatgenbench.quiet import quiet
+
+    device = pick_device(device)
+    if weights not in ("published", "miniature") and not Path(weights).is_dir():
+        raise UserError(f"--weights '{weights}': choose published, miniature or a folder that is there")
+    try:
+        with quiet():
+            checks = selftest.run(metrics, weights, device)
+    except t2imetrics.errors.MetricError as error:
+        raise UserError(str(error)) from None
+    _table(console, "Self-test", ("check", "of", "state", "detail"),
+           [(check.name, check.what, check.state, check.detail) for check in checks])  # fmt: skip
+    failed = sum(not check.ok for check in checks)
+    skipped = sum(check.state == "skipped" for check in checks)
+    counts = f"{len(checks) - failed - skipped} checks passed, {failed} failed, {skipped} skipped"
+    console.print(counts, style="red" if failed else "green")
+    return not failed
 
 
 def _table(console: Console, title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -39,6 +39,12 @@ class FeatureStore:
                 temporary.unlink(missing_ok=True)
                 raise InfraError(f"cannot write {path}: {error.strerror}; free some space, type it again") from error
 
+    def add_new(self, digests: Sequence[str], features: Array) -> None:
+        """Store those rows of `features` (n, d) that are not there yet: what a score rests on is never replaced."""
+        place = {digest: i for i, digest in enumerate(digests)}
+        new = self.missing(digests)
+        self.add(new, features[[place[digest] for digest in new]])
+
     def get(self, digests: Sequence[str]) -> Array:
         """(n, d) features in the order of `digests`; all must be stored."""
         return np.stack([np.load(self._path(d)) for d in digests]).astype(np.float64)

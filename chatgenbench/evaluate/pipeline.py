@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +15,7 @@ from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, InfraError, UserError, shorten
 from chatgenbench.evaluate.journal import Journal
 from chatgenbench.evaluate.rows import Row, join
-from chatgenbench.evaluate.run import RunFolder, Settings, open_run, write_json
+from chatgenbench.evaluate.run import RunFolder, Settings, identity_of, open_run, started, write_json
 from chatgenbench.interrupt import held
 from chatgenbench.render import Pool, draw, engine_fingerprint
 from chatgenbench.render.checkpoints import dtype_name
@@ -61,6 +62,7 @@ def evaluate(
         RunFolderError: the folder belongs to another run.
         InfraError: the disk is full or the device failed; what is done is kept.
     """
+    started(path, identity_of(settings, benchmark, (system.name, system.revision)))
     with held():
         device, scorers = check_machine(settings, benchmark)
     Pool(pool_root).check()
@@ -87,13 +89,19 @@ def check_machine(settings: Settings, benchmark: Benchmark) -> tuple[str, Scorer
     Raises:
         UserError: a device, weights or gold pictures that cannot be used.
     """
-    from chatgenbench.evaluate.score import Scorers
-
     benchmark.require_pictures(benchmark.subset(settings.limit))
     device = pick_device(settings.device)
-    scorers = Scorers(settings.weights or benchmark.manifest.weights, device, batch_size=32)
+    return device, _scorers(settings.weights or benchmark.manifest.weights, device, settings.metrics)
+
+
+@lru_cache(maxsize=1)
+def _scorers(weights: str, device: str, metrics: tuple[str, ...]) -> Scorers:
+    """Checked scorers, loaded once for all systems of a command."""
+    from chatgenbench.evaluate.score import Scorers
+
+    scorers = Scorers(weights, device, 32, metrics)
     scorers.check()
-    return device, scorers
+    return scorers
 
 
 def pick_device(wanted: str) -> str:
@@ -199,6 +207,7 @@ def score_stage(
     summary["run"] = {
         "system": settings.system, "benchmark": benchmark.manifest.name, "label": benchmark.manifest.label,
         "items_in_benchmark": len(benchmark.items), "text": settings.text, "state": state_of(rows),
+        "extra": list(settings.metrics),
         "weights": {name: _weights(card) for name, card in scored.cards.items()},
     }  # fmt: skip
     write_json(folder.summary, summary)
@@ -211,6 +220,8 @@ def state_of(rows: list[Row]) -> str:
 
 
 def _weights(card: Any) -> dict[str, Any]:
+    if card.weights is None:
+        return {"name": "none", "revision": None, "sha256": None}
     return {"name": card.weights.name, "revision": card.weights.revision, "sha256": card.weights.sha256}
 
 

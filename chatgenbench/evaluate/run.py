@@ -31,7 +31,11 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user asked for.  `batch_size` and `device` change no identity, only provenance."""
+    """What the user asked for.
+
+    `batch_size` and `device` change no identity, only provenance; `metrics` are picture metrics beside those every
+    run has, and may be added to a finished run.
+    """
 
     benchmark: str
     system: str
@@ -41,6 +45,7 @@ class Settings:
     limit: int | None = None
     batch_size: int = 8
     device: str = "auto"
+    metrics: tuple[str, ...] = ()
 
 
 class RunFolder:

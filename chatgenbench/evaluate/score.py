@@ -6,9 +6,10 @@ same blocks as an uninterrupted one and ends with the same numbers to the last b
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,20 @@ from chatgenbench.errors import BenchmarkError
 from chatgenbench.evaluate import journal, stepwise
 from chatgenbench.evaluate.features import FeatureStore
 from chatgenbench.evaluate.journal import Journal
+from chatgenbench.evaluate.ledger import ledger
+from chatgenbench.evaluate.look import Look
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import RunFolder, TextSource
 from chatgenbench.evaluate.statistics import Array
 from chatgenbench.schema import Outcome, digest_of
 
 BLOCK = 32
-PROMPT_METRIC = "bertscore"
-IMAGE_METRICS = ("clipscore", "imagereward", "hpsv2")
 
-#: Per-row columns of scores.parquet, in order.
-COLUMNS = (PROMPT_METRIC, *stepwise.COLUMNS, *IMAGE_METRICS)
+#: Metrics of the prompt, of the picture, and those of the picture that every run has, in the order of their columns.
+TEXT_METRICS = ("bertscore", "sbert")
+IMAGE_METRICS = ("clipscore", "imagereward", "hpsv2", "clip_image")
 
-#: tick(metric, rows done, rows in all)
+#: tick(what, rows done, rows in all)
 Tick = Callable[[str, int, int], None]
 
 
@@ -40,44 +42,86 @@ Tick = Callable[[str, int, int], None]
 class Scored:
     """What the stage leaves for the summary.
 
-    `values[metric]` is (n,) float64 in row order (NaN only for infra-failed rows); `features` and
-    `reference` are (n, d): drawn pictures (a grey one where none was drawn) and gold pictures.
-    `ledger[metric]` says how many tokens of the texts it read and how many it never saw.
+    `values[metric]` is (n,) float64 in row order (NaN only for infra-failed rows), in the order of the columns of
+    scores.parquet; `features` and `reference` are (n, d): drawn pictures (a grey one where none was drawn) and gold
+    pictures.  `ledger[metric]` says how many tokens of the texts it read and how many it never saw.
     """
 
     values: dict[str, Array]
     features: Array
     reference: Array
-    ledger: dict[str, dict[str, float]]
+    ledger: dict[str, dict[str, float | None]]
     cards: dict[str, Any] = field(default_factory=dict)
 
 
 class Scorers:
-    """Metric scorers of one run, each loaded when first needed."""
+    """Metric scorers of one run, loaded when first needed; those of pictures share what they have in common.
 
-    def __init__(self, weights: str, device: str, batch_size: int) -> None:
+    Args:
+        weights: as for `t2imetrics.load`.
+        extra: picture metrics beside those every run has.
+    """
+
+    def __init__(self, weights: str, device: str, batch_size: int, extra: Sequence[str] = ()) -> None:
         self.weights, self.device, self.batch_size = weights, device, batch_size
-        self._loaded: dict[str, Any] = {}
+        self.image_metrics = tuple(dict.fromkeys((*IMAGE_METRICS, *extra)))
+        self._texts: dict[str, Any] = {}
 
     def check(self) -> None:
         """Load what lies on this machine already, so that wrong weights are told of first.
 
         Raises:
-            BenchmarkError: the weights are missing, damaged or misspelt.
+            BenchmarkError: the weights are missing, damaged or misspelt, or this machine computes wrong numbers.
         """
+        _selftest({})
+        for name in self.image_metrics:
+            with _told():
+                t2imetrics.card(name)
         if self.weights != "published":
-            for name in IMAGE_METRICS:
-                self[name]
+            self.suite  # noqa: B018
+
+    @cached_property
+    def suite(self) -> t2imetrics.Suite:
+        """Every picture metric and FID."""
+        names = (*self.image_metrics, "fid")
+        with _told():
+            suite = t2imetrics.Suite(names, self.weights, self.device, batch_size=self.batch_size)
+        _selftest(suite.scorers)
+        return suite
+
+    def marks(self, metrics: Sequence[str]) -> dict[str, str]:
+        """What decides each metric's values beside its rows: weights and conventions."""
+        cards = {name: self[name].card for name in metrics}
+        return {name: f"{c.weights and (c.weights.sha256 or c.weights.name)} {c.note}" for name, c in cards.items()}
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._loaded:
-            try:
-                self._loaded[name] = t2imetrics.load(
+        if name not in TEXT_METRICS:
+            return self.suite.scorers[name]
+        if name not in self._texts:
+            with _told():
+                self._texts[name] = t2imetrics.load(
                     name, weights=self.weights, device=self.device, batch_size=self.batch_size
                 )
-            except t2imetrics.errors.MetricError as error:
-                raise BenchmarkError(str(error)) from None
-        return self._loaded[name]
+            _selftest({name: self._texts[name]})
+        return self._texts[name]
+
+
+def _selftest(loaded: Mapping[str, Any]) -> None:
+    """Refuse to score with metrics that do not give their golden values; the cheap part of `chatgenbench selftest`."""
+    from t2imetrics import selftest
+
+    try:
+        selftest.require(selftest.run(cheap=True, scorers=loaded))
+    except selftest.SelftestError as error:
+        raise BenchmarkError(f"{error}; `chatgenbench selftest` shows all of it") from None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except t2imetrics.errors.MetricError as error:
+        raise BenchmarkError(str(error)) from None
 
 
 def score(
@@ -97,23 +141,20 @@ def score(
         cache: folder for image features, shared between runs.
     """
     values = _stepwise(rows, benchmark)
-    finished = _finished(folder)
+    store = FeatureStore(cache / _name(scorers["fid"].card.weights))
+    look = Look(benchmark, scorers.suite, picture_path, text, store)
     with Journal(folder.score_journal) as book:
-        for metric in (PROMPT_METRIC, *IMAGE_METRICS):
-            tick(metric, 0, len(rows))
-            column = np.full(len(rows), np.nan)
-            for start, block in _blocks(rows):
-                key = _key(metric, block, text)
-                if len(finished.get(key, ())) != len(block):
-                    finished[key] = _score_block(metric, block, scorers, picture_path, text).tolist()
-                    book.append({"block": key, "values": finished[key]})
-                column[start : start + len(block)] = finished[key]
-                tick(metric, start + len(block), len(rows))
-            column[_infra_failed(rows)] = np.nan
-            values[metric] = column
-    features, reference = _features(rows, benchmark, scorers, picture_path, cache, tick)
-    cards = {name: scorers[name].card for name in (PROMPT_METRIC, *IMAGE_METRICS, "fid")}
-    return Scored({c: values[c] for c in COLUMNS}, features, reference, _ledger(rows, scorers, text), cards)
+        finished = _finished(folder)
+        for metric in TEXT_METRICS:
+            write = partial(_score_prompts, metric, scorer=scorers[metric])
+            values |= _columns(scorers.marks((metric,)), rows, text, finished, book, write, partial(tick, metric))
+        marks, ticks = scorers.marks(scorers.image_metrics), partial(tick, "pictures")
+        values |= _columns(marks, rows, text, finished, book, look.score, ticks)
+    features, reference = look.features(rows, tick)
+    order = (*TEXT_METRICS, *stepwise.COLUMNS, *scorers.image_metrics)
+    cards = {name: scorers[name].card for name in (*TEXT_METRICS, *scorers.image_metrics, "fid")}
+    values = {name: values[name] for name in order}
+    return Scored(values, features, reference, ledger(rows, values, scorers, text), cards)
 
 
 def _stepwise(rows: Sequence[Row], benchmark: Benchmark) -> dict[str, Array]:
@@ -127,18 +168,39 @@ def _infra_failed(rows: Sequence[Row]) -> list[bool]:
     return [row.outcome is Outcome.INFRA_FAILED for row in rows]
 
 
-def _blocks(rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Row]]]:
+#: A block of rows and the metrics it lacks -> values (n,) by metric.
+Write = Callable[[Sequence[Row], Sequence[str]], dict[str, Array]]
+
+
+def _columns(
+    marks: Mapping[str, str], rows: Sequence[Row], text: TextSource, finished: dict[str, list[float]], book: Journal,
+    write: Write, tick: Callable[[int, int], None],
+) -> dict[str, Array]:  # fmt: skip
+    """Columns of the metrics in `marks`; blocks that are not in `finished` are scored by `write` and booked."""
+    columns = {metric: np.full(len(rows), np.nan) for metric in marks}
+    tick(0, len(rows))
     for start in range(0, len(rows), BLOCK):
-        yield start, rows[start : start + BLOCK]
+        block = rows[start : start + BLOCK]
+        keys = {metric: _key(metric, mark, block, text) for metric, mark in marks.items()}
+        if missing := [m for m, key in keys.items() if len(finished.get(key, ())) != len(block)]:
+            found = {keys[m]: column.tolist() for m, column in write(block, missing).items()}
+            book.append(*({"block": key, "values": column} for key, column in found.items()))
+            finished.update(found)
+        for metric, key in keys.items():
+            columns[metric][start : start + len(block)] = finished[key]
+        tick(start + len(block), len(rows))
+    for column in columns.values():
+        column[_infra_failed(rows)] = np.nan
+    return columns
 
 
-def _key(metric: str, block: Sequence[Row], text: TextSource) -> str:
-    """A block's name: it changes when any picture, text or answer in it does."""
-    if metric == PROMPT_METRIC:
+def _key(metric: str, mark: str, block: Sequence[Row], text: TextSource) -> str:
+    """A block's name: it changes when the metric or any picture, text or answer in it does."""
+    if metric in TEXT_METRICS:
         seen = [[r.item.id, r.plan.prompt if r.plan else None, r.gold.plan.prompt] for r in block]
     else:
         seen = [[r.item.id, r.image_sha256, r.text(text)] for r in block]
-    return digest_of([metric, seen])
+    return digest_of([metric, mark, seen])
 
 
 def _finished(folder: RunFolder) -> dict[str, list[float]]:
@@ -149,95 +211,15 @@ def _block_of(record: Any) -> tuple[str, list[float]]:
     return str(record["block"]), [float(value) for value in record["values"]]
 
 
-def _score_block(
-    metric: str, block: Sequence[Row], scorers: Scorers, picture_path: Callable[[str], Path], text: TextSource
-) -> Array:
-    """(len(block),) values; rows without a prompt or picture get what the metric's card says."""
-    scorer = scorers[metric]
+def _score_prompts(metric: str, block: Sequence[Row], missing: Sequence[str], scorer: Any) -> dict[str, Array]:
+    """Own prompt against gold prompt; a row without a plan gets what the metric's card says."""
     column = np.full(len(block), float(scorer.card.failed_value))
-    if metric == PROMPT_METRIC:
-        usable = [i for i, row in enumerate(block) if row.plan is not None]
-        answers = [block[i].plan.prompt for i in usable]  # type: ignore[union-attr]
-        if usable:
-            column[usable] = scorer.score(answers, [block[i].gold.plan.prompt for i in usable])
-        return column
-    usable = [i for i, row in enumerate(block) if row.image_sha256 is not None]
+    usable = [(i, row.plan.prompt) for i, row in enumerate(block) if row.plan is not None]
     if usable:
-        paths = [picture_path(_pool_name(block[i])) for i in usable]
-        column[usable] = scorer.score(paths, [block[i].text(text) for i in usable])
-    return column
+        places, prompts = zip(*usable, strict=True)
+        column[list(places)] = scorer.score(prompts, [block[i].gold.plan.prompt for i in places])
+    return {metric: column}
 
 
-def _pool_name(row: Row) -> str:
-    assert row.drawn is not None
-    assert row.drawn.picture is not None
-    return row.drawn.picture
-
-
-def _features(
-    rows: Sequence[Row],
-    benchmark: Benchmark,
-    scorers: Scorers,
-    picture_path: Callable[[str], Path],
-    cache: Path,
-    tick: Tick,
-) -> tuple[Array, Array]:
-    fid = scorers["fid"]
-    weights = fid.card.weights
-    store = FeatureStore(cache / (weights.sha256 or weights.name.replace("/", "-"))[:24])
-    grey = {f"grey-{r.gold.plan.arguments.width}x{r.gold.plan.arguments.height}": r for r in rows}
-    gold_files = {r.gold.picture_sha256: benchmark.root / r.gold.picture for r in rows}
-    files = {r.image_sha256: picture_path(_pool_name(r)) for r in rows if r.image_sha256 is not None} | gold_files
-    drawn = [r.image_sha256 or f"grey-{r.gold.plan.arguments.width}x{r.gold.plan.arguments.height}" for r in rows]
-    gold = [r.gold.picture_sha256 for r in rows]
-    done = 0
-
-    def pictures(digests: list[str]) -> Array:
-        for d in set(digests) & gold_files.keys():
-            _require(gold_files[d], d)
-        images = [_grey(grey[d]) if d in grey else files[d] for d in digests]
-        computed: Array = fid.features(images)
-        return computed
-
-    def advance(k: int) -> None:
-        nonlocal done
-        done += k
-        tick("fid", min(done, 2 * len(rows)), 2 * len(rows))
-
-    store.fill([*drawn, *gold], pictures, BLOCK, advance)
-    return store.get(drawn), store.get(gold)
-
-
-def _require(path: Path, sha256: str) -> None:
-    """Features are shared by digest between runs: a gold picture that is not the one stated must not enter them."""
-    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise BenchmarkError(f"{path} is not the picture its demonstration states: fetch the benchmark again")
-
-
-def _grey(row: Row) -> Any:
-    """What a missing picture counts as in FID: uniform mid grey at the demonstration's size."""
-    from PIL import Image
-
-    size = (row.gold.plan.arguments.width, row.gold.plan.arguments.height)
-    return Image.new("RGB", size, (128, 128, 128))
-
-
-def _ledger(rows: Sequence[Row], scorers: Scorers, text: TextSource) -> dict[str, dict[str, float]]:
-    """Truncation ledger: of the tokens each metric was given, how many lay beyond its limit."""
-    entries = {}
-    for metric in (PROMPT_METRIC, *IMAGE_METRICS):
-        scorer = scorers[metric]
-        limit = scorer.card.text_limit
-        if limit is None:
-            continue
-        if metric == PROMPT_METRIC:
-            texts = [t for r in rows for t in (r.gold.plan.prompt, r.plan.prompt if r.plan else "")]
-        else:
-            texts = [r.text(text) for r in rows]
-        lengths = np.asarray(scorer.tokens(texts), dtype=np.float64)
-        unseen = np.maximum(lengths - limit, 0)
-        entries[metric] = {
-            "limit": float(limit), "tokens": float(lengths.sum()), "unseen": float(unseen.sum()),
-            "share_unseen": float(unseen.sum() / max(lengths.sum(), 1)), "rows_cut": float((unseen > 0).sum()),
-        }  # fmt: skip
-    return entries
+def _name(weights: Any) -> str:
+    return str(weights.sha256 or weights.name.replace("/", "-"))[:24]

@@ -17,8 +17,8 @@ TOP_K = 5
 
 #: Columns this module fills, in table order.
 COLUMNS = (
-    "selection_top1", "selection_top5", "selection_base",
-    *(f"arguments_{key}" for key in ARGUMENT_KEYS), "arguments_mean", "arguments_joint",
+    "selection_top1", "selection_top5", "selection_mrr", "selection_family", "selection_base",
+    *(f"arguments_{key}" for key in ARGUMENT_KEYS), "arguments_mean", "arguments_joint", "arguments_tolerant",
 )  # fmt: skip
 
 
@@ -31,15 +31,18 @@ def score_plans(rows: Sequence[Row], benchmark: Benchmark) -> dict[str, Array]:
     chosen = [None if row.plan is None else _id(catalog, row.plan.model) for row in rows]
     gold = [_id(catalog, row.gold.plan.model) for row in rows]
     rankings = [None if row.plan is None else _ranking(catalog, row.plan) for row in rows]
-    keys = arguments.per_key(
-        [None if row.plan is None else _scored(row.plan) for row in rows], [_scored(row.gold.plan) for row in rows]
-    )
+    answers = [None if row.plan is None else _scored(row.plan) for row in rows]
+    wanted = [_scored(row.gold.plan) for row in rows]
+    keys, tolerant = arguments.per_key(answers, wanted), arguments.tolerant(answers, wanted)
     columns = {
         "selection_top1": selection.top1(chosen, gold),
         "selection_top5": selection.topk(rankings, gold, TOP_K),
+        "selection_mrr": selection.reciprocal_rank(rankings, gold),
+        "selection_family": selection.family(chosen, gold, {r.id: r.near_twins for r in catalog}),
         "selection_base": selection.base_model(chosen, gold, {r.id: r.base_model for r in catalog}),
         **{f"arguments_{key}": keys[key] for key in ARGUMENT_KEYS},
         "arguments_mean": np.mean([keys[key] for key in ARGUMENT_KEYS], axis=0),
+        "arguments_tolerant": np.mean([tolerant[key] for key in ARGUMENT_KEYS], axis=0),
         "arguments_joint": keys["joint"],
     }
     return {name: columns[name] for name in COLUMNS}

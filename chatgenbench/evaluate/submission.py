@@ -10,7 +10,7 @@ from typing import Any
 from chatgenbench.errors import printable
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import RunFolder, write_bytes
-from chatgenbench.evaluate.score import COLUMNS, Scored
+from chatgenbench.evaluate.score import Scored
 from chatgenbench.schema import ARGUMENT_KEYS
 
 PLAN_COLUMNS = ("prompt", "negative_prompt", "model", *ARGUMENT_KEYS, "seed")
@@ -32,7 +32,7 @@ def _write_parquet(folder: RunFolder, rows: Sequence[Row], scored: Scored) -> No
         "outcome": [str(r.outcome) for r in rows],
         "reason": [r.reason for r in rows],
         "image_sha256": [r.image_sha256 for r in rows],
-        **{c: scored.values[c] for c in COLUMNS},
+        **scored.values,
     }).astype(dict.fromkeys(("item", "kind", "split", "outcome", "reason", "image_sha256"), "string"))  # fmt: skip
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
@@ -42,9 +42,9 @@ def _write_parquet(folder: RunFolder, rows: Sequence[Row], scored: Scored) -> No
 def _write_submission(folder: RunFolder, rows: Sequence[Row], scored: Scored) -> None:
     out = io.StringIO(newline="")
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(("id", "outcome", "reason", *PLAN_COLUMNS, "image_sha256", *COLUMNS))
+    table.writerow(("id", "outcome", "reason", *PLAN_COLUMNS, "image_sha256", *scored.values))
     for i, row in enumerate(rows):
-        scores = [_number(scored.values[c][i]) for c in COLUMNS]
+        scores = [_number(column[i]) for column in scored.values.values()]
         table.writerow((row.item.id, row.outcome, _cell(row.reason), *_plan(row), row.image_sha256 or "", *scores))
     write_bytes(folder.submission, out.getvalue().encode())
 

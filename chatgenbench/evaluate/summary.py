@@ -12,7 +12,7 @@ from t2imetrics.fid import Moments, fid_of
 from t2imetrics.unified import Unified, unified
 
 from chatgenbench.evaluate.rows import Row
-from chatgenbench.evaluate.score import COLUMNS, Scored
+from chatgenbench.evaluate.score import Scored
 from chatgenbench.evaluate.statistics import (
     SET_RESAMPLES,
     Array,
@@ -36,10 +36,11 @@ SET_SLICES = ("split",)
 
 #: Columns that are shares of rows.
 _SHARES: Mapping[str, str] = {
-    "selection_top1": "Model top-1", "selection_top5": "Model top-5", "selection_base": "Base model",
+    "selection_top1": "Model top-1", "selection_top5": "Model top-5", "selection_mrr": "Model MRR",
+    "selection_base": "Base model", "selection_family": "Model or near-twin",
     "arguments_sampler": "Sampler", "arguments_steps": "Steps", "arguments_cfg_scale": "CFG scale",
     "arguments_width": "Width", "arguments_height": "Height", "arguments_mean": "Arguments",
-    "arguments_joint": "Arguments, all five",
+    "arguments_joint": "Arguments, all five", "arguments_tolerant": "Arguments, tolerant",
 }  # fmt: skip
 
 
@@ -82,7 +83,7 @@ def describe(metric: str, cards: Mapping[str, Any]) -> dict[str, Any]:
 
 def _metrics(rows: Sequence[Row], scored: Scored, mask: np.ndarray, seed: int, with_sets: bool) -> dict[str, Any]:
     clusters = Clusters([row.gold.id for row, use in zip(rows, mask, strict=True) if use], seed)
-    columns = {c: scored.values[c][mask] for c in COLUMNS}
+    columns = {c: values[mask] for c, values in scored.values.items()}
     intervals = {c: mean_interval(v, clusters) for c, v in columns.items()}
     if with_sets and mask.sum() >= 2:
         intervals |= _sets(columns, scored.features[mask], scored.reference[mask], clusters)

@@ -9,7 +9,6 @@ from typing import Any
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.evaluate.run import RunFolder
-from chatgenbench.evaluate.score import COLUMNS
 from chatgenbench.evaluate.summary import HEADLINE, SET_SLICES, SLICES
 from chatgenbench.report import notes, numbers
 from chatgenbench.report.cards import PICTURE_BUDGET, gallery
@@ -67,7 +66,7 @@ def metric_views(run: RunData) -> list[dict[str, Any]]:
 
 def every_metric(run: RunData) -> list[dict[str, Any]]:
     """Texts of every metric in the summary, headline first."""
-    order = [*HEADLINE, *(c for c in COLUMNS if c not in HEADLINE)]
+    order = [*HEADLINE, *(m for m in run.summary["metrics"] if m not in HEADLINE)]
     known = [(m, entry) for m in order if (entry := run.entry(m)) is not None]
     return [_texts(m, entry, numbers.format_for([entry])) for m, entry in known]
 
@@ -136,9 +135,15 @@ def ledger_rows(run: RunData) -> list[dict[str, str]]:
             "metric": numbers.title(metric, run.entry(metric)), "limit": f"{cut['limit']:.0f}",
             "tokens": f"{cut['tokens']:.0f}", "unseen": f"{cut['unseen']:.0f}",
             "share": f"{cut['share_unseen']:.1%}", "rows": f"{cut['rows_cut']:.0f}",
+            "whole": f"{cut['rows_whole']:.0f}", "mean": _whole(metric, run),
         }
         for metric, cut in run.summary["truncation"].items()
     ]  # fmt: skip
+
+
+def _whole(metric: str, run: RunData) -> str:
+    """Mean over the rows a metric read whole, written like the metric itself."""
+    return numbers.format_for([run.entry(metric)]).number(run.summary["truncation"][metric]["mean_whole"])
 
 
 def provenance(run: RunData) -> list[tuple[str, str]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from chatgenbench.evaluate.summary import HEADLINE
+
 Summary = dict[str, Any]
 Named = tuple[str, Summary]
 
@@ -32,6 +34,11 @@ def label(summary: Summary) -> str:
 
 def benchmark(summary: Summary) -> str:
     return str(summary["run"]["benchmark"])
+
+
+def headline(runs: Sequence[Named]) -> tuple[str, ...]:
+    """The metrics a table shows: those every run has, then those that were asked for beside them."""
+    return (*HEADLINE, *dict.fromkeys(m for _, summary in runs for m in summary["run"].get("extra", ())))
 
 
 def items(summary: Summary) -> str:

@@ -47,10 +47,12 @@ def _title(summary: notes.Summary) -> Text:
 
 def _layout(summaries: Sequence[Named], console: Console) -> list[Table]:
     """One table if it fits, else the plan's metrics above the picture's, else these cut in halves."""
-    whole = _table(summaries, HEADLINE, console)
+    metrics = notes.headline(summaries)
+    whole = _table(summaries, metrics, console)
     if _fits(whole, console):
         return [whole]
-    return [table for group in (PLAN_METRICS, PICTURE_METRICS) for table in _halved(summaries, group, console)]
+    pictures = tuple(m for m in metrics if m not in PLAN_METRICS)
+    return [table for group in (PLAN_METRICS, pictures) for table in _halved(summaries, group, console)]
 
 
 def _halved(summaries: Sequence[Named], metrics: Sequence[str], console: Console) -> list[Table]:

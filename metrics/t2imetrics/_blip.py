@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -76,6 +77,7 @@ class RewardModel(nn.Module):
         self.text_encoder = BlipTextModel(text, add_pooling_layer=False)
         head = sorted({int(key.split(".")[1]) for key in state if key.startswith("mlp.")})
         shapes = [state[f"mlp.{i}.weight"].shape for i in head]
+        _check_head(config["text"]["hidden_size"], shapes)
         self.mlp = nn.Sequential(*(nn.Linear(wide, narrow) for narrow, wide in shapes))
         place = {old: new for new, old in enumerate(head)}
         self.load_state_dict({_renumber(key, place): tensor.float() for key, tensor in state.items()})
@@ -87,8 +89,19 @@ class RewardModel(nn.Module):
         read = self.text_encoder(
             input_ids=ids, attention_mask=mask, encoder_hidden_states=seen, is_decoder=False
         ).last_hidden_state
-        reward: torch.Tensor = self.mlp(read[:, 0].float())[:, 0]
+        with torch.autocast(read.device.type, enabled=False):  # the head is float32 at any precision
+            reward: torch.Tensor = self.mlp(read[:, 0].float())[:, 0]
         return reward
+
+
+def _check_head(width: int, shapes: Sequence[torch.Size]) -> None:
+    """Each layer must read what the one before gives, from the text encoder's width down to one number."""
+    for narrow, wide in shapes:
+        if wide != width:
+            raise ValueError(f"a layer of the head reads {wide} numbers, the one before it gives {width}")
+        width = narrow
+    if width != 1:
+        raise ValueError(f"the head gives {width} numbers, not 1")
 
 
 def _renumber(key: str, place: dict[int, int]) -> str:

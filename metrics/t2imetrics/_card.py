@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Reads = Literal["images+text", "images", "texts", "plan", "scores"]
+Reads = Literal["images+text", "images+images", "images", "texts", "plan", "scores"]
+#: The person's chat, the demonstration's prompt, or the prompt the system wrote.
+TextRole = Literal["gold", "input", "plan"]
 Reduction = Literal["mean", "set"]
+
+TEXTS: dict[TextRole, str] = {
+    "gold": "the gold prompt", "input": "the freestyle input", "plan": "the system's own prompt",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,13 +42,15 @@ class MetricCard:
         unit: what one unit of the value means.
         lower, upper: the range a value can lie in (infinite where there is no bound).
         higher_is_better: direction.
-        reads: what `score` takes: pictures and texts, pictures, pairs of texts, parts of a plan, or other scores.
+        reads: what `score` takes: pictures and texts, pairs of pictures, pictures, pairs of texts, parts of a plan,
+            or other scores.
         text_limit: tokens it reads of a text, special tokens included; None where no text is read.
         reduction: `mean` of rows, or one value for the whole `set`.
         failed_value: what a row without plan or picture scores; NaN where a set metric has no rows.
         source: paper and section of the definition.
         weights: the weights behind the number; None for a metric without any.
         note: conventions a reader must know.
+        text: which text stands for the request unless a harness is told otherwise; None where there is no choice.
     """
 
     name: str
@@ -58,6 +66,7 @@ class MetricCard:
     source: str
     weights: Weights | None = None
     note: str = ""
+    text: TextRole | None = None
 
     def table(self) -> str:
         """The card as a two-column Markdown table, as printed in `metrics/cards/NAME.md`."""
@@ -68,6 +77,7 @@ class MetricCard:
             "range": f"{self.lower:g} to {self.upper:g}, {'higher' if self.higher_is_better else 'lower'} is better",
             "reads": self.reads,
             "text limit": limit,
+            **({} if self.text is None else {"text": f"{TEXTS[self.text]} by default; all three can be asked for"}),
             "reduction": self.reduction,
             "failed row": f"{self.failed_value:g}",
             "source": self.source,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import open_clip
 import torch
-from PIL import Image
 
+from t2imetrics._batch import Batch, How
 from t2imetrics._card import Weights
-from t2imetrics._images import CLIP_MEAN, CLIP_STD, open_rgb
-from t2imetrics._scorer import Floats, Ints, Setting, batches, same_length
+from t2imetrics._images import CLIP_MEAN, CLIP_STD
+from t2imetrics._scorer import Floats, Ints, Setting, batches
 from t2imetrics._weights import (
     OFFLINE_HINT,
     HubFile,
@@ -23,11 +25,12 @@ from t2imetrics._weights import (
     or_damaged,
     read_checkpoint,
     read_json,
+    require_finite,
 )
 from t2imetrics.errors import WeightsError, shorten
 
-#: (picture, size, mean, std) -> float32 (3, size, size)
-Preprocess = Callable[[Image.Image, int, Any, Any], torch.Tensor]
+#: Texts whose features are kept between batches: prompts repeat, and memory stays flat.
+REMEMBERED = 4096
 
 
 class Towers:
@@ -46,8 +49,10 @@ class Towers:
     ) -> None:
         self.device = setting.torch_device()
         self.model = model.float().eval().requires_grad_(False).to(self.device)
-        self.tokenizer, self.size, self.mean, self.std = tokenizer, size, mean, std
-        self.weights, self.batch_size = weights, setting.batch_size
+        require_finite(weights, model)
+        self.tokenizer, self.size, self.mean, self.std = tokenizer, size, tuple(mean), tuple(std)
+        self.weights, self.setting = weights, setting
+        self._texts: OrderedDict[str, torch.Tensor] = OrderedDict()
 
     @property
     def text_limit(self) -> int:
@@ -58,41 +63,54 @@ class Towers:
         """Tokens before truncation, start and end included, shape (n,)."""
         return np.array([len(self.tokenizer.encode(text)) + 2 for text in texts], np.int64)
 
-    @torch.inference_mode()
-    def embed_images(self, pictures: Sequence[Any], preprocess: Preprocess) -> torch.Tensor:
-        """Projected features as the model gives them, not normalised; float32 (n, dim) on the CPU."""
-        done = [torch.empty(0, self._width())]
-        row = 0
-        for batch in batches(pictures, self.batch_size):
-            opened = [open_rgb(picture, row + i) for i, picture in enumerate(batch)]
-            row += len(batch)
-            pixels = torch.stack([preprocess(image, self.size, self.mean, self.std) for image in opened])
-            done.append(self.model.encode_image(pixels.to(self.device)).float().cpu())
-        return torch.cat(done)
+    def image_features(self, batch: Batch, how: How) -> torch.Tensor:
+        """Projected features as the model gives them, not normalised; float32 (n, dim) on the CPU, once a batch."""
+        return batch.once((id(self), how), lambda: self._embed(batch.pixels(how)))
 
-    @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """Projected features, each different text once, not normalised; float32 (n, dim) on the CPU."""
-        unique = list(dict.fromkeys(texts))
-        done = [torch.empty(0, self._width())]
-        for batch in batches(unique, self.batch_size):
-            done.append(self.model.encode_text(self.tokenizer(list(batch)).to(self.device)).float().cpu())
-        place = {text: i for i, text in enumerate(unique)}
-        return torch.cat(done)[[place[text] for text in texts]]
+        found = {text: self._texts[text] for text in texts if text in self._texts}
+        missing = [text for text in dict.fromkeys(texts) if text not in found]
+        for batch in batches(missing, self.setting.batch_size):
+            found.update(zip(batch, self._read(batch), strict=True))
+        self._remember(found)
+        return torch.stack([found[text] for text in texts])
 
-    def cosine(self, pictures: Sequence[Any], texts: Sequence[str], preprocess: Preprocess) -> Floats:
+    def cosine(self, batch: Batch, texts: Sequence[str], how: How) -> Floats:
         """Cosine of each picture with its text, normalised and multiplied in float32; float64 (n,)."""
-        same_length(pictures, texts)
-        normal = torch.nn.functional.normalize
-        images, words = normal(self.embed_images(pictures, preprocess)), normal(self.embed_texts(texts))
-        return (images * words).sum(-1).numpy().astype(np.float64)
+        return cosine(self.image_features(batch, how), self.embed_texts(texts))
 
-    def _width(self) -> int:
-        return int(self.model.visual.output_dim)
+    def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        with self.setting.running():
+            features: torch.Tensor = self.model.encode_image(pixels.to(self.device))
+        return features.float().cpu()
+
+    def _read(self, texts: Sequence[str]) -> torch.Tensor:
+        with self.setting.running():
+            features: torch.Tensor = self.model.encode_text(self.tokenizer(list(texts)).to(self.device))
+        return features.float().cpu()
+
+    def _remember(self, found: dict[str, torch.Tensor]) -> None:
+        for text, features in found.items():
+            self._texts[text] = features.clone()  # a row of its own, not a view that holds its whole batch
+            self._texts.move_to_end(text)
+        while len(self._texts) > REMEMBERED:
+            self._texts.popitem(last=False)
+
+
+def cosine(first: torch.Tensor, second: torch.Tensor) -> Floats:
+    """Row by row cosine of (n, d) and (n, d) in float32, whatever made them; float64 (n,)."""
+    normal = torch.nn.functional.normalize
+    values: Floats = (normal(first.float()) * normal(second.float())).sum(-1).numpy().astype(np.float64)
+    return values
 
 
 def load_folder(setting: Setting, part: str) -> Towers:
     """Towers from `open_clip_config.json`, `model.safetensors` and `bpe.txt.gz`."""
+    return setting.shared(("folder", part), lambda: _load_folder(setting, part))
+
+
+def _load_folder(setting: Setting, part: str) -> Towers:
     folder, weights = find_folder(setting.weights, part)
     config = read_json(folder / "open_clip_config.json")
     model, tokenizer = or_damaged(folder, lambda: _from_folder(folder, config))
@@ -112,6 +130,10 @@ def _from_folder(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]:
 
 def load_tagged(setting: Setting, architecture: str, tag: str) -> Towers:
     """Towers that open_clip itself knows by architecture and tag, e.g. `ViT-L-14-quickgelu`, `openai`."""
+    return setting.shared((architecture, tag), lambda: _load_tagged(setting, architecture, tag))
+
+
+def _load_tagged(setting: Setting, architecture: str, tag: str) -> Towers:
     from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
     label = f"open_clip {architecture} {tag}"
@@ -120,18 +142,39 @@ def load_tagged(setting: Setting, architecture: str, tag: str) -> Towers:
     except Exception as error:  # the hub client and urllib share no base class
         raise WeightsError(f"cannot fetch {label}: {shorten(error, 120)} ({OFFLINE_HINT})") from None
     weights = adopt(label, path)
-    model = open_clip.create_model(architecture, load_weights=False)
-    or_damaged(path, lambda: open_clip.load_checkpoint(model, str(path)))
-    return _published(model, architecture, weights, setting)
+
+    def read() -> Any:
+        model = _bare(architecture)
+        open_clip.load_checkpoint(model, str(path))
+        return model
+
+    return _published(or_damaged(path, read), architecture, weights, setting)
 
 
 def load_published(setting: Setting, architecture: str, file: HubFile, key: str) -> Towers:
     """Towers of an open_clip architecture with a hub checkpoint whose entry `key` is the state dict."""
+    return setting.shared((architecture, file), lambda: _load_published(setting, architecture, file, key))
+
+
+def _load_published(setting: Setting, architecture: str, file: HubFile, key: str) -> Towers:
     path, weights = fetch(file)
-    state = read_checkpoint(path)
-    model = open_clip.create_model(architecture, load_weights=False)
-    or_damaged(path, lambda: model.load_state_dict(state[key]))
-    return _published(model, architecture, weights, setting)
+
+    def read() -> Any:
+        model = _bare(architecture)
+        model.load_state_dict(read_checkpoint(path)[key])
+        return model
+
+    return _published(or_damaged(path, read), architecture, weights, setting)
+
+
+def _bare(architecture: str) -> Any:
+    """The network without weights; open_clip's warning that it has none is true for a moment only."""
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        return open_clip.create_model(architecture, load_weights=False)
+    finally:
+        logging.root.setLevel(level)
 
 
 def _published(model: Any, architecture: str, weights: Weights, setting: Setting) -> Towers:

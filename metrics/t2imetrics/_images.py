@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,3 +110,28 @@ def preprocess_b(
     `antialias=True` is what torchvision >= 0.17 does; older ones did not, and the pixels differ visibly.
     """
     return normalise(fit_and_pad(to_tensor(image), size, antialias), mean, std)
+
+
+@dataclass(frozen=True)
+class CentreCrop:
+    """Preprocessing A as a value: two metrics that ask for the same share its pixels."""
+
+    size: int
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        return preprocess_a(image, self.size, self.mean, self.std)
+
+
+@dataclass(frozen=True)
+class FitAndPad:
+    """Preprocessing B as a value."""
+
+    size: int
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+    antialias: bool = True
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        return preprocess_b(image, self.size, self.mean, self.std, self.antialias)

@@ -51,10 +51,10 @@ def build(state: dict[str, torch.Tensor] | None = None) -> Any:
 def preprocess(image: Image.Image) -> torch.Tensor:
     """RGB -> float32 (3, 299, 299) in about -1..1: each channel resized by PIL bicubic in floating point.
 
-    This is the anti-aliased resize of Parmar et al. (arXiv 2104.11222), neither rounded nor clamped.
+    This is the anti-aliased resize of Parmar et al. (arXiv 2104.11222): not rounded to levels, cut off at 0 and 255.
     """
     channels = [
         np.asarray(Image.fromarray(plane).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
         for plane in np.asarray(image, np.float32).transpose(2, 0, 1)
     ]
-    return (torch.from_numpy(np.stack(channels)) - 128) / 128
+    return (torch.from_numpy(np.stack(channels)).clamp(0, 255) - 128) / 128

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -10,17 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from t2imetrics._card import MetricCard
-from t2imetrics._scorer import Scorer, Setting
+from t2imetrics._scorer import Precision, Scorer, Setting, choose
 from t2imetrics.errors import MetricError, OptionError, UnknownMetricError, shorten, suggestion
 
 GROUP = "t2imetrics.metrics"
 BUILTIN = {
     "bertscore": "t2imetrics.bertscore:BertScore",
+    "sbert": "t2imetrics.sbert:Sbert",
     "selection": "t2imetrics.selection:Selection",
     "arguments": "t2imetrics.arguments:Arguments",
     "clipscore": "t2imetrics.clipscore:ClipScore",
-    "hpsv2": "t2imetrics.hpsv2:Hpsv2",
     "imagereward": "t2imetrics.imagereward:ImageReward",
+    "hpsv2": "t2imetrics.hpsv2:Hpsv2",
+    "pickscore": "t2imetrics.pickscore:PickScore",
+    "aesthetic": "t2imetrics.aesthetic:Aesthetic",
+    "clip_image": "t2imetrics.clip_image:ClipImage",
+    "dino": "t2imetrics.dino:Dino",
     "fid": "t2imetrics.fid:Fid",
     "unified": "t2imetrics.unified:Unified",
 }
@@ -58,13 +64,13 @@ def card(name: str) -> MetricCard:
 
 
 def card_text(name: str) -> str:
-    """The page about a built-in metric (Markdown): what it measures, its rules and traps."""
-    _metric(name)
+    """The page about a metric (Markdown): what it measures, its rules and traps; of another package's, its card."""
+    found = _metric(name)
     here = Path(__file__).parent
     for folder in (here / "_cards", here.parent / "cards"):
         if (folder / f"{name}.md").is_file():
             return (folder / f"{name}.md").read_text("utf-8")
-    raise MetricError(f"metric '{name}' has no page")
+    return f"# {found.card.title}\n\n{found.card.table()}\n"
 
 
 def load(
@@ -73,6 +79,10 @@ def load(
     device: str = "auto",
     *,
     batch_size: int = 32,
+    workers: int = 2,
+    precision: Precision = "float32",
+    backend: str = "own",
+    shelf: dict[Any, Any] | None = None,
     **options: Any,
 ) -> Scorer:
     """Load a metric.
@@ -83,6 +93,10 @@ def load(
             travel with the package) or a folder of the miniature's layout.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
         batch_size: rows that go through a network at once.
+        workers: threads that open and prepare pictures ahead of the network.
+        precision: `float32`, or `float16` for networks on a GPU (normalisation and dot products stay float32).
+        backend: `own`, or `reference` to run the authors' package where one is installed (`metrics/REFERENCE.md`).
+        shelf: networks shared with other metrics; `Suite` fills it.
         options: what the metric's page lists, e.g. `convention="cosine"` for `clipscore`.
 
     Raises:
@@ -91,10 +105,20 @@ def load(
         WeightsError: weights missing, damaged or changed since they were first recorded.
     """
     metric = _metric(name)
+    choose("backend", backend, ("own", "reference"))
+    setting = Setting(weights, device, batch_size, workers, precision, {} if shelf is None else shelf)
+    if backend == "reference":
+        from t2imetrics.reference import load as load_reference
+
+        scorer: Scorer = load_reference(name, setting, **options)
+        return scorer
     parameters = inspect.signature(metric).parameters.values()
     known = [p.name for p in parameters if p.name != "setting" and p.kind is not p.VAR_KEYWORD]
     for option in options:
         if option not in known:
             hint = suggestion(option, known) if known else ": it takes none"
             raise OptionError(f"metric '{name}' has no option '{shorten(option, 40)}'{hint}")
-    return metric(Setting(weights, device, batch_size), **options)
+    scorer = metric(setting, **options)
+    if precision != "float32":
+        scorer.card = replace(scorer.card, note=f"{scorer.card.note}; networks in {precision}")
+    return scorer

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from t2imetrics._aggregate import Mean
 from t2imetrics._card import MetricCard
-from t2imetrics.errors import InputError, OptionError
+from t2imetrics.errors import InputError, OptionError, WeightsError
 
 if TYPE_CHECKING:
     import torch
 
+    from t2imetrics._batch import Batch, How
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 T = TypeVar("T")
+Precision = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True)
@@ -30,15 +36,42 @@ class Setting:
         weights: `published`, `miniature`, or a folder (see `metrics/README.md` for its layout).
         device: `auto`, or anything torch accepts.
         batch_size: rows that go through a network at once.
+        workers: threads that open and prepare pictures ahead of the network; 0 does it between batches.
+        precision: of the networks; normalisation, dot products and reward heads are float32 in either.
+        shelf: networks that metrics of one suite share; metrics loaded alone have a shelf each.
     """
 
     weights: str | Path = "published"
     device: str = "auto"
     batch_size: int = 32
+    workers: int = 2
+    precision: Precision = "float32"
+    shelf: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise OptionError(f"batch_size must be at least 1, got {self.batch_size}")
+        if self.workers < 0:
+            raise OptionError(f"workers must be at least 0, got {self.workers}")
+        choose("precision", self.precision, ("float32", "float16"))
+
+    def shared(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What another metric of the suite loaded under `key`, or what `make` gives."""
+        if key not in self.shelf:
+            self.shelf[key] = make()
+        found: T = self.shelf[key]
+        return found
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Within it networks run without gradients, in `precision`; float32 is float32 on a GPU too, not TF32."""
+        import torch
+
+        kind = self.torch_device().type
+        plain = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        half = torch.autocast(kind, torch.float16, enabled=self.precision == "float16")
+        with torch.inference_mode(), plain, half:
+            yield
 
     def torch_device(self) -> torch.device:
         """The torch device; `auto` is a CUDA device where there is one, else the processor."""
@@ -78,12 +111,77 @@ class Scorer(ABC):
             ImageError: a picture that cannot be opened; the message names the row.
         """
 
+    def aggregate(self) -> Mean:
+        """An empty aggregate of this metric's rows (`update`, `merge`, `compute`)."""
+        if self.card.reduction != "mean":
+            raise InputError(f"metric '{self.card.name}' has no per-row values to average")
+        return Mean()
+
     def tokens(self, texts: Sequence[str]) -> Ints:
         """Tokens of each text before truncation, special tokens included, shape (n,).
 
         A text was cut exactly where this is above `card.text_limit`.
         """
         raise InputError(f"metric '{self.card.name}' reads no text")
+
+
+class PictureScorer(Scorer):
+    """Base of metrics that look at one picture a row.
+
+    A subclass sets `setting` and `hows` in its constructor and implements `rows`; opening, preparing ahead, batches
+    and the refusal of values that are not numbers are done here.
+
+    Attributes:
+        setting: device, batch size and workers.
+        hows: preprocessings `rows` asks the batch for.
+    """
+
+    setting: Setting
+    hows: tuple[How, ...] = ()
+
+    @abstractmethod
+    def rows(self, batch: Batch, against: Any) -> Floats:
+        """Values of one batch, shape (n,).
+
+        `against` is the rows' texts, a batch of other pictures, or None, as the card's `reads` says.
+        """
+
+    def score(self, rows: Sequence[Any], against: Sequence[Any] | None = None) -> Floats:
+        """One value a picture, shape (n,); see `Scorer.score`."""
+        from t2imetrics._batch import prepared
+
+        values = [np.empty(0)]
+        others = self._others(rows, against)
+        for (first, batch), other in zip(self._prepared(prepared, rows), others, strict=False):
+            values.append(finite(self.card.name, self.rows(batch, other), first))
+        return np.concatenate(values)
+
+    def _prepared(self, prepared: Any, pictures: Sequence[Any]) -> Iterator[tuple[int, Batch]]:
+        found: Iterator[tuple[int, Batch]] = prepared(
+            pictures, self.setting.batch_size, self.hows, self.setting.workers
+        )
+        return found
+
+    def _others(self, rows: Sequence[Any], against: Sequence[Any] | None) -> Iterator[Any]:
+        """What each batch is compared with."""
+        from t2imetrics._batch import prepared
+
+        if self.card.reads == "images":
+            return repeat(None)
+        if against is None:
+            raise InputError(f"metric '{self.card.name}' reads {self.card.reads}: give both lists")
+        same_length(rows, against)
+        if self.card.reads == "images+images":
+            return (batch for _, batch in self._prepared(prepared, against))
+        return batches(against, self.setting.batch_size)
+
+
+def finite(name: str, values: Floats, first: int = 0) -> Floats:
+    """`values` (n,) if all are numbers; WeightsError, which names the first row that is not, otherwise."""
+    if not np.isfinite(values).all():
+        row = first + int(np.flatnonzero(~np.isfinite(values))[0])
+        raise WeightsError(f"metric '{name}' gave no number for row {row}: its weights are damaged, fetch them again")
+    return values
 
 
 def same_length(first: Sequence[Any], second: Sequence[Any]) -> int:

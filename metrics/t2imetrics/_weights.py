@@ -21,6 +21,8 @@ from t2imetrics.errors import WeightsError, shorten
 
 T = TypeVar("T")
 OFFLINE_HINT = "weights='miniature' needs no network"
+#: Locks written by this process, by the file they hold.
+_new_locks: dict[Path, list[Path]] = {}
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class HubFile:
 
 @dataclass(frozen=True)
 class UrlFile:
-    """A file behind a URL whose publisher put the first digits of its sha256 into its name."""
+    """A file behind a URL; `sha256_prefix` is what its publisher put into its name, "" where nothing is stated."""
 
     url: str
     sha256_prefix: str
@@ -104,7 +106,7 @@ def _fetch_url(file: UrlFile) -> tuple[Path, Weights]:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(file.url, str(path), hash_prefix=file.sha256_prefix, progress=False)
+            torch.hub.download_url_to_file(file.url, str(path), hash_prefix=file.sha256_prefix or None, progress=False)
         except Exception as error:  # urllib, socket, disk, or a wrong digest
             raise WeightsError(f"cannot fetch {file.url}: {shorten(error, 120)} ({OFFLINE_HINT})") from None
     digest = _hold(name, path, _locked(name), None)
@@ -139,6 +141,7 @@ def _hold(label: str, path: Path, expected: dict[str, str], revision: str | None
         draft = lock.with_suffix(f".{os.getpid()}")
         draft.write_text(json.dumps({"sha256": digest, "revision": revision}) + "\n", "utf-8")
         draft.replace(lock)
+        _new_locks.setdefault(path, []).append(lock)
     return digest
 
 
@@ -174,6 +177,13 @@ def find_folder(weights: str | Path, part: str) -> tuple[Path, Weights]:
         if (folder / "weights.json").is_file():
             return folder, _check(folder)
     raise WeightsError(f"{root} holds no {part}/weights.json")
+
+
+def find_part(metric: str, weights: str | Path, part: str) -> tuple[Path, Weights]:
+    """Like `find_folder` for a metric that the miniature has no weights for."""
+    if str(weights) == "miniature":
+        raise WeightsError(f"{metric} has no miniature weights: use 'published' or a folder that holds {part}/")
+    return find_folder(weights, part)
 
 
 def _check(folder: Path) -> Weights:
@@ -213,11 +223,30 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return or_damaged(path, lambda: torch.load(path, map_location="cpu", weights_only=True))
 
 
+def require_finite(weights: Weights, model: Any) -> None:
+    """WeightsError if a parameter or buffer of a loaded network is not a number: it would give numbers all the same."""
+    for name, tensor in model.state_dict().items():
+        # a finite sum has finite terms, and is found much sooner; a sum that is not may have overflowed
+        if tensor.is_floating_point() and not (tensor.sum().isfinite() or bool(tensor.isfinite().all())):
+            raise WeightsError(f"{weights.name}: '{name}' holds values that are not numbers: fetch the weights again")
+
+
 def or_damaged(path: Path, read: Callable[[], T]) -> T:
-    """What `read` gives, or a WeightsError that names the file."""
+    """What `read` gives, or a WeightsError that names the file.
+
+    Nothing is initialised at random meanwhile: that takes longer than reading, and every weight is replaced.
+    A first download that turns out damaged is not held to: the next one may be whole.
+    """
+    from transformers.initialization import no_init_weights
+
     try:
-        return read()
+        with no_init_weights():
+            return read()
     except WeightsError:
         raise
     except Exception as error:  # pickle, zip, header and shape errors share no base class
-        raise WeightsError(f"{path} cannot be loaded: {shorten(error)}") from None
+        for lock in _new_locks.pop(path, ()):
+            lock.unlink(missing_ok=True)
+        missing = f"it has no entry {error}" if isinstance(error, KeyError) else str(error)
+        reason = shorten(missing.strip() or f"{type(error).__name__}, {path.stat().st_size:,} bytes")
+        raise WeightsError(f"{path} cannot be loaded: {reason}; delete it to fetch it again") from None

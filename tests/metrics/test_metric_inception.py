@@ -34,13 +34,14 @@ def test_average_pools_leave_out_the_padding_and_the_last_block_takes_the_maximu
         assert seen[-1][0, 0, 0, 0] == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_pixels_are_resized_in_float_neither_rounded_nor_clamped() -> None:
+def test_pixels_are_resized_in_float_and_cut_off_at_black_and_white() -> None:
     from t2imetrics._inception import preprocess
 
     image = Image.fromarray(np.kron(np.eye(2, dtype=np.uint8) * 255, np.ones((8, 8), np.uint8))).convert("RGB")
     pixels = preprocess(image)
     assert pixels.shape == (3, 299, 299)
-    assert pixels.max() > 127 / 128 + 0.01, "bicubic overshoot is kept"
+    assert pixels.max() == 127 / 128, "what bicubic overshoots is cut off"
+    assert len(pixels.unique()) > 256, "nothing is rounded to levels"
     grey = preprocess(Image.new("RGB", (10, 20), (128, 64, 0)))
     assert torch.allclose(grey, torch.tensor([0.0, -0.5, -1.0])[:, None, None].expand_as(grey), atol=1e-5)
 

@@ -7,9 +7,9 @@ import pytest
 import t2imetrics
 from hypothesis import given
 from hypothesis import strategies as st
-from t2imetrics.arguments import KEYS, per_key, same_argument
+from t2imetrics.arguments import KEYS, near_argument, per_key, same_argument, tolerant
 from t2imetrics.errors import InputError, OptionError
-from t2imetrics.selection import base_model, top1, topk
+from t2imetrics.selection import base_model, family, reciprocal_rank, top1, topk
 from t2imetrics.unified import unified
 
 GOLD = {"sampler": "DPM++ 2M Karras", "steps": 30, "cfg_scale": 7.0, "width": 512, "height": 768}
@@ -110,3 +110,73 @@ def test_no_rows_give_no_values() -> None:
     values = t2imetrics.load("arguments").score([], [])
     assert values.shape == (0,)
     assert values.dtype == np.float64
+
+
+def test_reciprocal_rank_counts_different_ids() -> None:
+    rankings = [["a", "b"], ["b", "b", "a"], ["c"], None, []]
+    assert reciprocal_rank(rankings, ["a"] * 5) == pytest.approx([1, 1 / 2, 0, 0, 0])
+    assert topk([["b", "b", "a"]], ["a"], 2).tolist() == [1], "an id named twice takes one place"
+    scorer = t2imetrics.load("selection", measure="mrr")
+    assert scorer.score(rankings, ["a"] * 5) == pytest.approx([1, 1 / 2, 0, 0, 0])
+    assert scorer.card.unit == "reciprocal rank"
+    with pytest.raises(OptionError, match="reads whole rankings: leave out k"):
+        t2imetrics.load("selection", measure="mrr", k=3)
+    with pytest.raises(InputError, match="row 1: a ranking is a list of ids, got the text 'abc'"):
+        reciprocal_rank([["a"], "abc"], ["a", "a"])
+    with pytest.raises(OptionError, match="measure 'map' is not known: choose from top, mrr"):
+        t2imetrics.load("selection", measure="map")
+
+
+def test_a_near_twin_is_right_in_both_directions_but_not_further() -> None:
+    families = {"a": ("a2",), "a2": ("a3",)}
+    chosen = ["a", "a2", "a", "a", None, "b"]
+    gold = ["a", "a", "a2", "a3", "a", "a"]
+    assert family(chosen, gold, families).tolist() == [1, 1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("key", "answer", "gold", "near"),
+    [
+        ("sampler", "DPM++ 2M", "DPM++ 2M Karras", True),
+        ("sampler", "DPM++ 2M SGM Uniform", "dpm++ 2m exponential", True),
+        ("sampler", "DPM++ 2M", "DPM++ SDE", False),
+        ("sampler", "DPM++ 2M Polyexponential", "DPM++ 2M Align Your Steps", True),
+        ("sampler", "Euler", "Euler a", False),
+        ("sampler", "Karras", "Karras", True),
+        ("sampler", "Karras", "Exponential", False),
+        ("sampler", None, "Karras", False),
+        ("steps", 24, 30, True),
+        ("steps", 20, 30, False),
+        ("steps", "40", 30, True),
+        ("cfg_scale", 6, 7, True),
+        ("cfg_scale", 3, 7, False),
+        ("width", 640, 768, True),
+        ("height", 512, 768, False),
+        ("height", "tall", 768, False),
+    ],
+)
+def test_one_argument_within_tolerance(key: str, answer: object, gold: object, near: bool) -> None:
+    assert near_argument(key, answer, gold) is near
+
+
+sides = st.one_of(
+    st.none(), st.integers(-10, 4000), st.floats(), st.sampled_from(["30", "x", "DPM++ 2M Karras", "Euler"])
+)
+
+
+@given(st.sampled_from(KEYS), sides, sides)
+def test_what_is_the_same_is_near_and_nearness_is_mutual(key: str, a: object, b: object) -> None:
+    assert near_argument(key, a, b) == near_argument(key, b, a)
+    assert near_argument(key, a, b) or not same_argument(key, a, b)
+
+
+def test_the_tolerant_rule_is_an_option_and_a_table() -> None:
+    answer = {**GOLD, "sampler": "DPM++ 2M", "steps": 25, "cfg_scale": 20}
+    table = tolerant([answer, None], [GOLD, GOLD])
+    assert {key: values.tolist() for key, values in table.items()} == {
+        "sampler": [1, 0], "steps": [1, 0], "cfg_scale": [0, 0], "width": [1, 0], "height": [1, 0], "joint": [0, 0],
+    }  # fmt: skip
+    assert t2imetrics.load("arguments", rule="tolerant").score([answer], [GOLD]) == pytest.approx([0.8])
+    assert t2imetrics.load("arguments").score([answer], [GOLD]) == pytest.approx([0.4])
+    with pytest.raises(OptionError, match="rule 'lax' is not known"):
+        t2imetrics.load("arguments", rule="lax")

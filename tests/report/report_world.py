@@ -19,7 +19,7 @@ from chatgenbench.evaluate.journal import Journal
 from chatgenbench.evaluate.pipeline import state_of
 from chatgenbench.evaluate.rows import Row, join
 from chatgenbench.evaluate.run import RunFolder, Settings, open_run, write_json
-from chatgenbench.evaluate.score import COLUMNS, IMAGE_METRICS, PROMPT_METRIC, Scored
+from chatgenbench.evaluate.score import IMAGE_METRICS, TEXT_METRICS, Scored
 from chatgenbench.evaluate.stepwise import score_plans
 from chatgenbench.evaluate.submission import write_tables
 from chatgenbench.evaluate.summary import summarise
@@ -121,7 +121,10 @@ def finish(folder: RunFolder, rows: list[Row], benchmark: Benchmark, settings: S
     """What the score stage leaves, from made-up scores."""
     rng = np.random.default_rng(settings.seed)
     missing = np.array([row.outcome is Outcome.INFRA_FAILED for row in rows])
-    centres = {PROMPT_METRIC: (0.6, 0.1), "clipscore": (60, 8), "imagereward": (0.4, 0.8), "hpsv2": (24, 2)}
+    centres = {
+        "bertscore": (0.6, 0.1), "sbert": (0.5, 0.1), "clipscore": (60, 8), "imagereward": (0.4, 0.8),
+        "hpsv2": (24, 2), "clip_image": (70, 9),
+    }  # fmt: skip
     values = score_plans(rows, benchmark)
     for metric, (centre, spread) in centres.items():
         column = rng.normal(centre * (1 - 0.15 * settings.seed), spread, len(rows))
@@ -129,9 +132,10 @@ def finish(folder: RunFolder, rows: list[Row], benchmark: Benchmark, settings: S
         values[metric] = np.where(missing, np.nan, column)
     reference = rng.normal(size=(len(rows), 4))
     drawn = reference + 0.3 * (1 + settings.seed) * rng.normal(size=reference.shape)
-    cards = {m: t2imetrics.card(m) for m in (PROMPT_METRIC, *IMAGE_METRICS, "fid")}
-    ledger = {"clipscore": {"limit": 77.0, "tokens": 900.0, "unseen": 12.0, "share_unseen": 12 / 900, "rows_cut": 2.0}}
-    scored = Scored({c: values[c] for c in COLUMNS}, drawn, reference, ledger, cards)
+    cards = {m: t2imetrics.card(m) for m in (*TEXT_METRICS, *IMAGE_METRICS, "fid")}
+    cut = {"limit": 77.0, "tokens": 900.0, "unseen": 12.0, "share_unseen": 12 / 900, "rows_cut": 2.0}
+    ledger = {"clipscore": cut | {"rows_whole": 7.0, "mean_whole": 61.25}}
+    scored = Scored(values, drawn, reference, ledger, cards)
     write_tables(folder, rows, scored)
     summary = summarise(rows, scored, settings.seed)
     summary["run"] = {

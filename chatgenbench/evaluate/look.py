@@ -1,0 +1,116 @@
+"""One look at the pictures of a block serves every picture metric and FID's features."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import t2imetrics
+
+from chatgenbench.benchmark import Benchmark
+from chatgenbench.errors import BenchmarkError
+from chatgenbench.evaluate.features import FeatureStore
+from chatgenbench.evaluate.rows import Row
+from chatgenbench.evaluate.run import TextSource
+from chatgenbench.evaluate.statistics import Array
+
+#: Pictures whose features are computed and stored together.
+BLOCK = 32
+#: tick(what, rows done, rows in all)
+Tick = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Scores pictures of one run.
+
+    Attributes:
+        suite: every picture metric of the run and FID.
+        picture_path: pool name of a picture -> its file.
+        text: what picture metrics read.
+        store: FID's features, shared between runs.
+    """
+
+    benchmark: Benchmark
+    suite: t2imetrics.Suite
+    picture_path: Callable[[str], Path]
+    text: TextSource
+    store: FeatureStore
+
+    def score(self, block: Sequence[Row], missing: Sequence[str]) -> dict[str, Array]:
+        """Values of the metrics in `missing`; rows without a picture get what each card says."""
+        suite = self.suite.only((*missing, "fid"))
+        columns = {m: np.full(len(block), float(suite.scorers[m].card.failed_value)) for m in missing}
+        usable = [i for i, row in enumerate(block) if row.image_sha256 is not None]
+        seen = [block[i] for i in usable]
+        for row in seen:
+            self._require(row)
+        parts = suite.parts(
+            [self._drawn(row) for row in seen], [row.text(self.text) for row in seen], [self._gold(row) for row in seen]
+        )
+        for part in parts:
+            at = usable[part.first : part.first + self.suite.batch_size]
+            for metric, values in part.values.items():
+                columns[metric][at] = values
+            assert part.features is not None
+            self.store.add_new([block[i].image_sha256 or "" for i in at], part.features[0])
+            self.store.add_new([block[i].gold.picture_sha256 for i in at], part.features[1])
+        return columns
+
+    def features(self, rows: Sequence[Row], tick: Tick) -> tuple[Array, Array]:
+        """FID's features of drawn and gold pictures, (n, d) each; what no block left behind is computed here."""
+        drawn = [row.image_sha256 or _grey_name(row) for row in rows]
+        gold = [row.gold.picture_sha256 for row in rows]
+        by_name = dict(zip(drawn, rows, strict=True))
+        gold_rows = dict(zip(gold, rows, strict=True))
+
+        def pictures(names: list[str]) -> Array:
+            found: Array = self.suite.scorers["fid"].features([source(name) for name in names])  # type: ignore[attr-defined]
+            return found
+
+        def source(name: str) -> Any:
+            if name in gold_rows:
+                self._require(gold_rows[name])
+                return self._gold(gold_rows[name])
+            row = by_name[name]
+            return self._drawn(row) if row.image_sha256 else _grey(row)
+
+        done = 0
+
+        def advance(k: int) -> None:
+            nonlocal done
+            done += k
+            tick("fid", min(done, 2 * len(rows)), 2 * len(rows))
+
+        self.store.fill([*drawn, *gold], pictures, BLOCK, advance)
+        return self.store.get(drawn), self.store.get(gold)
+
+    def _drawn(self, row: Row) -> Path:
+        assert row.drawn is not None
+        assert row.drawn.picture is not None
+        return self.picture_path(row.drawn.picture)
+
+    def _gold(self, row: Row) -> Path:
+        return self.benchmark.root / row.gold.picture
+
+    def _require(self, row: Row) -> None:
+        """Features are shared by digest between runs: a gold picture that is not the one stated must not enter them."""
+        path = self._gold(row)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != row.gold.picture_sha256:
+            raise BenchmarkError(f"{path} is not the picture its demonstration states: fetch the benchmark again")
+
+
+def _grey_name(row: Row) -> str:
+    return f"grey-{row.gold.plan.arguments.width}x{row.gold.plan.arguments.height}"
+
+
+def _grey(row: Row) -> Any:
+    """What a missing picture counts as in FID: uniform mid grey at the demonstration's size."""
+    from PIL import Image
+
+    size = (row.gold.plan.arguments.width, row.gold.plan.arguments.height)
+    return Image.new("RGB", size, (128, 128, 128))

@@ -1,0 +1,68 @@
+"""CLIP image-image similarity: how much a drawn picture looks like the gold picture, by CLIP's cosine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from t2imetrics._card import MetricCard, Weights
+from t2imetrics._images import CentreCrop
+from t2imetrics._scorer import Floats, PictureScorer, Setting, choose
+from t2imetrics.clipscore import BACKBONES, TAG
+
+if TYPE_CHECKING:
+    import torch
+
+
+class ClipImage(PictureScorer):
+    """Cosine x 100 of CLIP's embeddings of two pictures.
+
+    Args:
+        setting: weights, device, batch size.
+        backbone: published weights, `ViT-L/14` or `ViT-B/32`; their scales differ.
+    """
+
+    card = MetricCard(
+        name="clip_image",
+        title="CLIP image",
+        unit="cosine x 100",
+        lower=-100.0,
+        upper=100.0,
+        higher_is_better=True,
+        reads="images+images",
+        text_limit=None,
+        reduction="mean",
+        failed_value=0.0,
+        source="Ruiz et al., DreamBooth, arXiv 2208.12242, section 4 (CLIP-I)",
+        weights=Weights(f"open_clip {BACKBONES['ViT-L/14']} {TAG}"),
+        note="preprocessing A on both pictures",
+    )
+
+    def __init__(self, setting: Setting, backbone: str = "ViT-L/14") -> None:
+        from t2imetrics import _clip
+
+        choose("backbone", backbone, list(BACKBONES))
+        self.setting = setting
+        if setting.weights == "published":
+            self.towers = _clip.load_tagged(setting, BACKBONES[backbone], TAG)
+        else:
+            self.towers = _clip.load_folder(setting, "clip")
+        self.how = CentreCrop(self.towers.size, self.towers.mean, self.towers.std)
+        self.hows = (self.how,)
+        self.card = replace(self.card, weights=self.towers.weights)
+
+    def rows(self, batch: Any, against: Any) -> Floats:
+        """Values of one batch of pictures against a batch of gold pictures, shape (n,), cosine x 100."""
+        return likeness(*(self.towers.image_features(one, self.how) for one in (batch, against)))
+
+
+def likeness(first: torch.Tensor, second: torch.Tensor) -> Floats:
+    """Cosine x 100 of features (n, d) and (n, d), row by row; float64 (n,).
+
+    In float64, because likenesses lie near 100, where float32 has steps of 1e-5 and can pass 100.
+    """
+    import torch
+
+    unit = [torch.nn.functional.normalize(features.double()) for features in (first, second)]
+    cosine: Floats = (unit[0] * unit[1]).sum(-1).numpy()
+    return 100.0 * cosine.clip(-1.0, 1.0)
