@@ -4,9 +4,10 @@
     python benchmarks/metrics.py --flat 10000     # peak memory at 100 and at 10,000 pictures (miniature weights)
 
 Same weights, same pictures, same machine, one run; every contender is a process of its own, so that its peak memory
-is its own.  The references are open_clip's README loop (CLIP score), `ImageReward.load` + `model.score` per picture
-and `hpsv2.score` per picture, which reads its checkpoint anew at every call; `hpsv2, loaded once` shows what is left
-of the difference when it does not.  `make reference` installs the packages.
+is its own.  The references are open_clip's README loop (CLIP score; the same for two pictures: CLIP image), the
+inference script of the LAION aesthetic predictor (one picture's embedding through its layers), `ImageReward.load` +
+`model.score` per picture and `hpsv2.score` per picture, which reads its checkpoint anew at every call; `hpsv2, loaded
+once` shows what is left of the difference when it does not.  `make reference` installs the packages.
 """
 
 from __future__ import annotations
@@ -24,18 +25,26 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-SUITE = ("clipscore", "imagereward", "hpsv2")
+SUITE = ("clipscore", "imagereward", "hpsv2", "aesthetic", "clip_image")
+#: metric of the suite -> the loop it replaces
+LOOPS = {
+    "clipscore": "clip", "imagereward": "imagereward", "hpsv2": "hpsv2", "aesthetic": "looks", "clip_image": "pair",
+}  # fmt: skip
 #: contender -> what it is compared with
 CONTENDERS = {
     "clip": "open_clip README, one by one",
+    "pair": "open_clip, two pictures, one by one",
+    "looks": "aesthetic predictor, one by one",
     "imagereward": "image-reward, model.score",
     "hpsv2": "hpsv2.score as in its README",
     "hpsv2-once": "hpsv2, loaded once",
     "own-clipscore": "t2imetrics clipscore",
     "own-imagereward": "t2imetrics imagereward",
     "own-hpsv2": "t2imetrics hpsv2",
-    "suite": "t2imetrics Suite of all three",
+    "suite": "t2imetrics Suite of all five",
 }
+#: The aesthetic predictor's layers, on embeddings of ViT-B/32, and their places among its dropouts.
+HEAD, PLACES, PARTS = (512, 1024, 128, 64, 16, 1), (0, 2, 4, 6, 7), ("weight", "bias")
 SHARED_PROMPT = 4  # pictures per prompt, as evaluations draw several
 
 
@@ -69,16 +78,17 @@ def compare(options: argparse.Namespace) -> None:
     for name, label in CONTENDERS.items():
         one = found[name]
         print(f"| {label} | {one['rate']:.2f} | {one['memory']:.0f} | {one['load']:.1f} |")
-    loops = sum(1 / found[name]["rate"] for name in ("clip", "imagereward", "hpsv2"))
-    once = sum(1 / found[name]["rate"] for name in ("clip", "imagereward", "hpsv2-once"))
+    loops = {name: 1 / found[loop]["rate"] for name, loop in LOOPS.items()}
+    once = sum((loops | {"hpsv2": 1 / found["hpsv2-once"]["rate"]}).values())
     suite = found["suite"]["rate"]
-    print(f"\nsuite against the three loops: {suite * loops:.2f}x; with hpsv2 loaded once: {suite * once:.2f}x")
+    print(f"\nsuite against the five loops: {suite * sum(loops.values()):.2f}x", end="; ")
+    print(f"with hpsv2 loaded once: {suite * once:.2f}x")
     gaps = ", ".join(f"{name} {gap(found, name):.1e}" for name in SUITE)
     print(f"largest difference of a score from the reference's: {gaps}")
 
 
 def gap(found: dict[str, Any], name: str) -> float:
-    reference = found["clip" if name == "clipscore" else name]["values"]
+    reference = found[LOOPS[name]]["values"]
     return max(abs(a - b) for a, b in zip(found["suite"]["values"][name], reference, strict=True))
 
 
@@ -145,23 +155,29 @@ def contender(options: argparse.Namespace) -> Any:
     name = options.worker
     if name == "suite":
         suite = t2imetrics.Suite(SUITE, **shared, **how, options=clip)
-        return lambda paths, texts: {k: v.tolist() for k, v in suite.score(paths, texts).items()}
+        return lambda paths, texts: {k: v.tolist() for k, v in suite.score(paths, texts, gold_of(paths)).items()}
     if name == "flat":
-        whole = t2imetrics.Suite((*SUITE, "clip_image", "fid"), "miniature", options.device, **how)
+        names = ("clipscore", "imagereward", "hpsv2", "clip_image", "fid")
+        whole = t2imetrics.Suite(names, "miniature", options.device, **how)
         return lambda paths, texts: len(whole.score(paths, texts, paths))
     if name.startswith("own-"):
         metric = name.removeprefix("own-")
         own = t2imetrics.load(metric, **shared, **how, **clip.get(metric, {}))
         return lambda paths, texts: own.score(paths, texts).tolist()
-    if name == "clip":
-        return open_clip_loop(options)
+    if name in ("clip", "pair", "looks"):
+        return open_clip_loop(options, name)
     reference = t2imetrics.load(name.removesuffix("-once"), **shared, backend="reference")
     if name == "hpsv2":
         return hpsv2_loop(reference, options.folder)
     return lambda paths, texts: [reference.package_score(path, text) for path, text in zip(paths, texts, strict=True)]
 
 
-def open_clip_loop(options: argparse.Namespace) -> Any:
+def gold_of(paths: list[str]) -> list[str]:
+    """The picture each one is compared with: its neighbour."""
+    return paths[1:] + paths[:1]
+
+
+def open_clip_loop(options: argparse.Namespace, name: str) -> Any:
     """open_clip's README: preprocess one picture, tokenise one text, encode both, normalise, multiply."""
     import open_clip
     import torch
@@ -177,15 +193,41 @@ def open_clip_loop(options: argparse.Namespace) -> Any:
     preprocess = image_transform(about["size"], is_train=False, mean=about["mean"], std=about["std"])
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
 
-    def one(path: str, text: str) -> float:
-        with torch.no_grad():
-            image = model.encode_image(preprocess(Image.open(path)).unsqueeze(0).to(options.device))
-            words = model.encode_text(tokenizer([text]).to(options.device))
-            image /= image.norm(dim=-1, keepdim=True)
-            words /= words.norm(dim=-1, keepdim=True)
-            return float((image @ words.T)[0, 0])
+    def image(path: str) -> Any:
+        features = model.encode_image(preprocess(Image.open(path)).unsqueeze(0).to(options.device))
+        return features / features.norm(dim=-1, keepdim=True)
 
-    return lambda paths, texts: [one(path, text) for path, text in zip(paths, texts, strict=True)]
+    def agreement(path: str, text: str) -> float:
+        with torch.no_grad():
+            words = model.encode_text(tokenizer([text]).to(options.device))
+            return float((image(path) @ (words / words.norm(dim=-1, keepdim=True)).T)[0, 0])
+
+    def likeness(path: str, gold: str) -> float:
+        with torch.no_grad():
+            return 100.0 * float((image(path) @ image(gold).T)[0, 0])
+
+    layers = read_head(options.folder / "aesthetic" / "model.safetensors").to(options.device)
+
+    def looks(path: str) -> float:
+        with torch.no_grad():
+            return float(layers(image(path))[0, 0])
+
+    if name == "looks":
+        return lambda paths, texts: [looks(path) for path in paths]
+    if name == "pair":
+        return lambda paths, texts: [likeness(path, gold) for path, gold in zip(paths, gold_of(paths), strict=True)]
+    return lambda paths, texts: [agreement(path, text) for path, text in zip(paths, texts, strict=True)]
+
+
+def read_head(path: Path) -> Any:
+    """The predictor's layers; its dropouts do nothing when it is used."""
+    import torch
+    from safetensors.torch import load_file
+
+    state = load_file(path)
+    head = torch.nn.Sequential(*(torch.nn.Linear(a, b) for a, b in pairwise(HEAD)))
+    head.load_state_dict({f"{i}.{part}": state[f"layers.{at}.{part}"] for i, at in enumerate(PLACES) for part in PARTS})
+    return head.eval()
 
 
 def hpsv2_loop(reference: Any, folder: Path) -> Any:
@@ -234,6 +276,20 @@ def write_weights(folder: Path) -> None:
         seal(folder / part)
     torch.save({"state_dict": model.state_dict()}, folder / "hps.pt")
     write_reward(folder / "reward")
+    write_head(folder / "aesthetic")
+
+
+def write_head(folder: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    state = {}
+    for at, (wide, narrow) in zip(PLACES, pairwise(HEAD), strict=True):
+        layer = torch.nn.Linear(wide, narrow)
+        state |= {f"layers.{at}.weight": layer.weight.detach(), f"layers.{at}.bias": layer.bias.detach()}
+    folder.mkdir()
+    save_file(state, folder / "model.safetensors")
+    seal(folder)
 
 
 def write_reward(folder: Path) -> None:

@@ -77,7 +77,7 @@ class Towers:
         return torch.stack([found[text] for text in texts])
 
     def cosine(self, batch: Batch, texts: Sequence[str], how: How) -> Floats:
-        """Cosine of each picture with its text, normalised and multiplied in float32; float64 (n,)."""
+        """Cosine of each picture with its text; float64 (n,)."""
         return cosine(self.image_features(batch, how), self.embed_texts(texts))
 
     def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -99,9 +99,12 @@ class Towers:
 
 
 def cosine(first: torch.Tensor, second: torch.Tensor) -> Floats:
-    """Row by row cosine of (n, d) and (n, d) in float32, whatever made them; float64 (n,)."""
+    """Row by row cosine of (n, d) and (n, d), float64 (n,) within -1..1.
+
+    Taken in float64: in float32 its last digits would depend on how many rows are beside it.
+    """
     normal = torch.nn.functional.normalize
-    values: Floats = (normal(first.float()) * normal(second.float())).sum(-1).numpy().astype(np.float64)
+    values: Floats = (normal(first.double()) * normal(second.double())).sum(-1).clamp(-1, 1).numpy()
     return values
 
 

@@ -37,7 +37,7 @@ class Setting:
         device: `auto`, or anything torch accepts.
         batch_size: rows that go through a network at once.
         workers: threads that open and prepare pictures ahead of the network; 0 does it between batches.
-        precision: of the networks; normalisation, dot products and reward heads are float32 in either.
+        precision: of the networks; normalisation, dot products and reward heads never are in less than float32.
         shelf: networks that metrics of one suite share; metrics loaded alone have a shelf each.
     """
 

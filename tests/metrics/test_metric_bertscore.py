@@ -29,6 +29,11 @@ def scorer():
     return t2imetrics.load("bertscore", weights="miniature", device="cpu")
 
 
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory) -> list[str]:
+    return [text for _, text in real_pairs(tmp_path_factory.mktemp("pairs"))]
+
+
 def test_precision_recall_and_f1_are_those_of_bert_score(scorer, monkeypatch) -> None:
     bert_score = pytest.importorskip("bert_score")
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -41,7 +46,7 @@ def test_precision_recall_and_f1_are_those_of_bert_score(scorer, monkeypatch) ->
         np.testing.assert_allclose(ours[measure], tensor.numpy(), atol=1e-5)
 
 
-def test_real_and_odd_prompts_agree_with_bert_score(scorer, tmp_path, monkeypatch) -> None:
+def test_real_and_odd_prompts_agree_with_bert_score(scorer, prompts, monkeypatch) -> None:
     """Empty, emoji, 500-token, Chinese and right-to-left prompts too.
 
     bert-score reads an empty text with a function that transformers 5 took away; it is put back, so that what the
@@ -50,7 +55,7 @@ def test_real_and_odd_prompts_agree_with_bert_score(scorer, tmp_path, monkeypatc
     from transformers import PreTrainedTokenizerFast
 
     bert_score = pytest.importorskip("bert_score")
-    candidates, references = turned([*(text for _, text in real_pairs(tmp_path)), *ODD])
+    candidates, references = turned([*prompts, *ODD])
     folder = str(small.bert_vocabulary().parent)
     put_back = lambda self, ids: [self.cls_token_id, *ids, self.sep_token_id]  # noqa: E731
     monkeypatch.setattr(PreTrainedTokenizerFast, "build_inputs_with_special_tokens", put_back, raising=False)
@@ -60,12 +65,12 @@ def test_real_and_odd_prompts_agree_with_bert_score(scorer, tmp_path, monkeypatc
     assert_equal(scorer.score_all(candidates, references), theirs, "bundled encoder")
 
 
-def test_rescaled_scores_agree_with_bert_score(tmp_path, monkeypatch) -> None:
+def test_rescaled_scores_agree_with_bert_score(prompts, tmp_path, monkeypatch) -> None:
     """The published form with seeded numbers for its weights: layer 17 of a RoBERTa, and the package's own baseline."""
     from transformers import AutoTokenizer
 
     bert_score = pytest.importorskip("bert_score")
-    texts = [text for _, text in real_pairs(tmp_path) if text.strip()]  # no empty ones: the package fails on them
+    texts = [text for text in prompts if text.strip()]  # no empty ones: the package fails on them
     candidates, references = turned(texts)
     folder = write_roberta(tmp_path / "ours", layers=18, positions=514)
     source = bertscore._Source(folder, t2imetrics.Weights("stand-in"), bertscore.LAYER, bertscore.BASELINE)

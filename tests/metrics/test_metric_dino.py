@@ -112,6 +112,18 @@ def test_batch_size_and_order_do_not_matter(paths, folder, scorer, batch_size) -
     np.testing.assert_allclose(found, scorer.score(some, gold)[order], rtol=0, atol=1e-5)
 
 
+def test_names_of_before_and_after_transformers_5_are_both_read(folder, scorer, model, paths, tmp_path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    assert "encoder.layer.1.output.dense.bias" in load_file(folder / "dino" / "model.safetensors")
+    assert "layers.1.mlp.fc2.bias" in model.state_dict()
+    shutil.copytree(folder / "dino", tmp_path / "dino")
+    save_file(model.state_dict(), tmp_path / "dino" / "model.safetensors")
+    small.seal(tmp_path / "dino", "tiny dino")
+    other = t2imetrics.load("dino", weights=tmp_path, device="cpu")
+    np.testing.assert_array_equal(other.score(paths[:4], paths[4:8]), scorer.score(paths[:4], paths[4:8]))
+
+
 def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     from safetensors.torch import load_file, save_file
 

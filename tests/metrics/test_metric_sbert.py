@@ -43,6 +43,7 @@ def test_it_is_sentence_transformers_on_real_and_odd_prompts(scorer, prompts) ->
 
 
 def test_batch_size_and_order_do_not_matter(scorer, prompts) -> None:
+    prompts = prompts[::3]
     second = prompts[1:] + prompts[:1]
     expected = scorer.score(prompts, second)
     single = t2imetrics.load("sbert", weights="miniature", device="cpu", batch_size=1)
