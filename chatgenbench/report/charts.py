@@ -12,6 +12,8 @@ WIDTH, ROW, TOP, AXIS = 360, 24, 6, 36
 LABEL, RIGHT = 122, 344
 #: Characters of a line's label, and the room at both ends of an axis as a share of what it spans.
 LABEL_LENGTH, ROOM = 12, 0.04
+#: Differences below this share of a value are rounding.
+SAME = 1e-5
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def interval_chart(lines: Sequence[tuple[str, Entry | None, bool]], style: Forma
     known = [(label, entry, strong) for label, entry, strong in lines if entry is not None and has_interval(entry)]
     if not known:
         return None
-    start, end, ticks = axis([e["low"] for _, e, _ in known], [e["high"] for _, e, _ in known])
+    bounds = (known[0][1].get("lower"), known[0][1].get("upper"))
+    start, end, ticks = axis([e["low"] for _, e, _ in known], [e["high"] for _, e, _ in known], bounds)
 
     def x(value: float) -> float:
         return round(LABEL + (value - start) / (end - start) * (RIGHT - LABEL), 2)
@@ -82,13 +85,20 @@ def fit(label: str) -> str:
     return flat if len(flat) <= LABEL_LENGTH else f"{flat[:5]}…{flat[6 - LABEL_LENGTH :]}"
 
 
-def axis(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float, list[float]]:
-    """Start and end of an axis that holds all of `lows` and `highs` with some room, and two to six round ticks."""
+def axis(
+    lows: Sequence[float], highs: Sequence[float], bounds: tuple[float | None, float | None] = (None, None)
+) -> tuple[float, float, list[float]]:
+    """Start and end of an axis that holds all of `lows` and `highs` with some room, and two to six round ticks.
+
+    Values that are all but equal get a wider axis, which keeps within `bounds`, the range of the metric.
+    """
     low, high = min(lows), max(highs)
+    if not high - low > SAME * max(abs(low), abs(high)):
+        half = abs(low) * 0.1 or 0.5
+        lower, upper = (math.inf if bound is None else bound for bound in bounds)
+        shift = min(0.0, upper - (high + half)) or (max(0.0, lower - (low - half)) if math.isfinite(lower) else 0.0)
+        low, high = low - half + shift, high + half + shift
     span = high - low
-    if not span > 0:
-        span = abs(low) * 0.2 or 1.0
-        low, high = low - span / 2, high + span / 2
     step = _round_step(span / 5)
     start, end = low - ROOM * span, high + ROOM * span
     return start, end, [k * step for k in range(math.ceil(start / step), math.floor(end / step) + 1)]

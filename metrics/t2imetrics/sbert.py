@@ -73,7 +73,8 @@ class Sbert(Scorer):
             for i in block:
                 first, second = (vectors.get(text.strip()) for text in (rows[i], against[i]))
                 if first is not None and second is not None:
-                    values[i] = min(1.0, max(-1.0, float(first @ second)))
+                    same = first is second  # the same text is 1, not 1 within rounding
+                    values[i] = 1.0 if same else min(1.0, max(-1.0, float(first @ second)))
         return finite(self.card.name, values)
 
     def tokens(self, texts: Sequence[str]) -> Ints:
