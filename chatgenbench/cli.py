@@ -20,8 +20,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Benchmark for automatic text-to-image: a chat becomes a plan, a plan becomes a picture, both get scores.\n\n"
-    "Example: chatgenbench eval --system retrieval --system oracle --benchmark miniature --limit 60 --out runs/first",
 )
 
 EXIT_USER, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 1, 3, 130
@@ -38,6 +36,27 @@ class ExecutorChoice(StrEnum):
 
 
 BenchmarkOption = Annotated[str, typer.Option("--benchmark", help="miniature, a folder, or hf:OWNER/NAME[@REVISION].")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import chatgenbench
+
+        typer.echo(f"chatgenbench {chatgenbench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Benchmark for automatic text-to-image: a chat becomes a plan, a plan becomes a picture, both get scores.
+
+    Example: chatgenbench eval --system retrieval --system oracle --benchmark miniature --limit 60 --out runs/first
+    """
+    del version
 
 
 @app.command("eval")
@@ -213,6 +232,8 @@ def main() -> None:
 
     # threads that spin while they wait slow a busy machine down tenfold; must be set before torch is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # matrices of the intervals are small: more BLAS threads only wait for one another, minutes of it on a busy machine
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app(standalone_mode=True)
     except SystemExit as stop:

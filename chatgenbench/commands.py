@@ -175,6 +175,7 @@ def run_report(run: Path, benchmark: str, markdown: bool, console: Console) -> N
         folders, together = sorted(p.parent for p in run.glob("*/run.json")), run
     if not folders:
         raise RunFolderError(f"{run} holds no run: give the --out folder of an eval command")
+    folders.sort(key=_started)
     finished, unfinished = [], []
     for folder in folders:
         try:
@@ -191,6 +192,13 @@ def run_report(run: Path, benchmark: str, markdown: bool, console: Console) -> N
         print(markdown_table([(f.summary["run"]["system"], f.summary) for f in finished]))
         return
     _report(finished, loaded, together, console)
+
+
+def _started(folder: Path) -> tuple[str, str]:
+    """When a run was started, as its manifest says: the order in which `eval` shows them."""
+    from chatgenbench.evaluate.run import RunFolder
+
+    return str(RunFolder(folder).read_manifest().get("created", "")), folder.name
 
 
 def list_systems(console: Console) -> None:
@@ -210,7 +218,7 @@ def list_samplers(console: Console) -> None:
     from chatgenbench.render import known, resolve
 
     samplers = [resolve(name) for name in known()]
-    rows = [(s.name, s.scheduler, "exact" if s.exact else f"approximated: {s.note}") for s in samplers]
+    rows = [(s.name, s.scheduler, "exact" if s.exact else str(s.note).removeprefix(f"{s.name}: ")) for s in samplers]
     _table(console, "Samplers", ("name", "drawn with", "how"), rows)
 
 
@@ -260,7 +268,9 @@ def _table(console: Console, title: str, head: tuple[str, ...], rows: Sequence[t
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*head, title=title)
+    table = Table(title=title)
+    for i, name in enumerate(head):  # the first column is what people copy: never cut
+        table.add_column(name, no_wrap=i == 0, overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     console.print(table)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import chatgenbench
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, InfraError, UserError, shorten
 from chatgenbench.evaluate.journal import Journal
@@ -23,7 +25,7 @@ from chatgenbench.schema import DrawnRow, Failure, Item, Outcome, Plan, PlannedR
 from chatgenbench.systems import System, ask, ready
 
 if TYPE_CHECKING:
-    from chatgenbench.evaluate.score import Scorers
+    from chatgenbench.evaluate.score import Scored, Scorers
 
 #: Answers are kept as each batch ends: small, so that little is asked twice after a kill.
 PLAN_BATCH = 8
@@ -203,15 +205,37 @@ def score_stage(
     except MetricError as error:
         raise BenchmarkError(shorten(str(error), 300)) from None
     write_tables(folder, rows, scored)
-    summary = summarise(rows, scored, settings.seed)
+    inputs = _inputs(scored, rows, settings)
+    if (old := _summary_of(folder, inputs)) is not None:
+        return Finished(folder, rows, old)
+    summary = summarise(rows, scored, settings.seed, partial(progress.tick, "intervals"))
     summary["run"] = {
         "system": settings.system, "benchmark": benchmark.manifest.name, "label": benchmark.manifest.label,
         "items_in_benchmark": len(benchmark.items), "text": settings.text, "state": state_of(rows),
-        "extra": list(settings.metrics),
+        "extra": list(settings.metrics), "inputs": inputs,
         "weights": {name: _weights(card) for name, card in scored.cards.items()},
     }  # fmt: skip
     write_json(folder.summary, summary)
     return Finished(folder, rows, summary)
+
+
+def _inputs(scored: Scored, rows: list[Row], settings: Settings) -> str:
+    """Digest of all that a summary is made of; the same inputs have the same intervals, which take a while."""
+    numbers = [[name, column.tobytes().hex()] for name, column in scored.values.items()]
+    sets = [hashlib.sha256(array.tobytes()).hexdigest() for array in (scored.features, scored.reference)]
+    told = [[row.reason, row.drawn and row.drawn.approximated, row.planned.latency] for row in rows]
+    return digest_of(
+        [chatgenbench.__version__, settings.seed, list(settings.metrics), state_of(rows), numbers, sets, told]
+    )
+
+
+def _summary_of(folder: RunFolder, inputs: str) -> dict[str, Any] | None:
+    """summary.json if it was made of these inputs."""
+    try:
+        summary: dict[str, Any] = json.loads(folder.summary.read_text("utf-8"))
+        return summary if summary["run"]["inputs"] == inputs else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def state_of(rows: list[Row]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -44,25 +44,31 @@ _SHARES: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def summarise(rows: Sequence[Row], scored: Scored, seed: int) -> dict[str, Any]:
+def summarise(
+    rows: Sequence[Row], scored: Scored, seed: int, tick: Callable[[int, int], None] = lambda done, total: None
+) -> dict[str, Any]:
     """The content of summary.json (see DESIGN, "Contracts that outsiders rely on").
 
-    Infra-failed rows have no value yet: they are left out of the numbers and named in `incomplete`.
+    `tick(done, total)` tells how many of the run's slices have their intervals.  Infra-failed rows have no value yet:
+    they are left out of the numbers and named in `incomplete`.
     """
     known = np.array([row.outcome is not Outcome.INFRA_FAILED for row in rows])
+    whole = _metrics(rows, scored, known, seed, with_sets=True) if known.any() else {}
     slices = {}
-    for name in SLICES:
-        for value in sorted({row.slices[name] for row in rows if name in row.slices}):
-            mask = known & np.array([row.slices.get(name) == value for row in rows])
-            if mask.any():
-                slices[f"{name}={value}"] = _metrics(rows, scored, mask, seed, with_sets=name in SET_SLICES)
+    places = [(n, v) for n in SLICES for v in sorted({row.slices[n] for row in rows if n in row.slices})]
+    for done, (name, value) in enumerate(places, 1):
+        tick(done, len(places) + 1)
+        mask = known & np.array([row.slices.get(name) == value for row in rows])
+        if mask.any():
+            slices[f"{name}={value}"] = _metrics(rows, scored, mask, seed, with_sets=name in SET_SLICES)
+    tick(len(places) + 1, len(places) + 1)
     return {
         "rows": len(rows),
         "incomplete": int((~known).sum()),
         "outcomes": dict(Counter(str(row.outcome) for row in rows)),
         "reasons": dict(Counter(row.reason for row in rows if row.reason).most_common(50)),
         "approximated_samplers": dict(Counter(r.drawn.approximated for r in rows if r.drawn and r.drawn.approximated)),
-        "metrics": _metrics(rows, scored, known, seed, with_sets=True) if known.any() else {},
+        "metrics": whole,
         "slices": slices,
         "truncation": scored.ledger,
         "seconds_per_plan": float(np.mean([row.planned.latency for row in rows])) if rows else 0.0,

@@ -10,7 +10,7 @@ from chatgenbench.render.samplers import resolve
 from chatgenbench.schema import Arguments, ModelRecord, Plan, RenderRequest
 
 #: Raised whenever this package would draw other pixels for the same request.
-ENGINE = 1
+ENGINE = 2
 MAX_STEPS = 150
 MAX_PIXELS = 2048 * 2048
 #: Latents are an eighth of the picture's side, so sides are multiples of 8 pixels.

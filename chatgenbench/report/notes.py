@@ -71,11 +71,14 @@ def troubles(summary: Summary) -> list[str]:
     if failures := failed(summary):
         kinds = ", ".join(f"{summary['outcomes'][k]} {k}" for k in FAILED if k in summary["outcomes"])
         lines.append(f"{_rows(failures)} failed ({kinds}) and count with each metric's value for failed rows")
+        if failures == summary["rows"]:
+            lines.append("EVERY row failed: nothing was measured, the numbers are what failing is worth")
     if missing := summary["incomplete"]:
         lines.append(f"incomplete: {_rows(missing)} infra-failed, left out of the numbers; type the same command again")
     if reasons := summary["reasons"]:
         most = "; ".join(f"{count}× {reason}" for reason, count in list(reasons.items())[:MOST_REASONS])
-        lines.append(f"reasons: {most}")
+        more = len(reasons) - MOST_REASONS
+        lines.append(f"reasons: {most}" + (f"; and {more} more kinds, see the report" if more > 0 else ""))
     for note, count in summary["approximated_samplers"].items():
         lines.append(f"{_pictures(count)} drawn with an approximated sampler: {note}")
     return lines

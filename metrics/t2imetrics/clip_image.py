@@ -47,6 +47,8 @@ class ClipImage(PictureScorer):
             self.towers = _clip.load_tagged(setting, BACKBONES[backbone], TAG)
         else:
             self.towers = _clip.load_folder(setting, "clip")
+            # the published scale starts far above 0; of other weights nobody knows, so a failed row gets the worst
+            self.card = replace(self.card, failed_value=self.card.lower)
         self.how = CentreCrop(self.towers.size, self.towers.mean, self.towers.std)
         self.hows = (self.how,)
         self.card = replace(self.card, weights=self.towers.weights)

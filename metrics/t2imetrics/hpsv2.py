@@ -53,6 +53,8 @@ class Hpsv2(PictureScorer):
         else:
             self.towers = _clip.load_folder(setting, "hps")
             note = "not a published version"
+            # the published scale starts far above 0; of other weights nobody knows, so a failed row gets the worst
+            self.card = replace(self.card, failed_value=self.card.lower)
         self.how = FitAndPad(self.towers.size, self.towers.mean, self.towers.std, antialias)
         self.hows = (self.how,)
         note += f"; preprocessing B with{'' if antialias else 'out'} antialias"
