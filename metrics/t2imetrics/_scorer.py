@@ -185,10 +185,21 @@ def finite(name: str, values: Floats, first: int = 0) -> Floats:
 
 
 def same_length(first: Sequence[Any], second: Sequence[Any]) -> int:
-    """The common length; InputError when there is none."""
+    """The common length; InputError when there is none, or when a text among them cannot be written as UTF-8."""
     if len(first) != len(second):
         raise InputError(f"two lists of the same length are needed, got {len(first)} and {len(second)} rows")
+    for row, pair in enumerate(zip(first, second, strict=True)):
+        if any(isinstance(text, str) and not _is_utf8(text) for text in pair):
+            raise InputError(f"row {row}: its text holds half a character (a lone surrogate): read it again as UTF-8")
     return len(first)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

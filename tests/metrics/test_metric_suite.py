@@ -122,3 +122,11 @@ def test_weights_that_are_no_numbers_are_refused_at_load(tmp_path: Path) -> None
     small.seal(tmp_path / "clip", "tiny clip")
     with pytest.raises(WeightsError, match=r"'visual\.proj' holds values that are not numbers"):
         t2imetrics.load("clipscore", weights=tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["bertscore", "sbert", "clipscore", "hpsv2", "imagereward"])
+def test_half_a_character_is_refused_with_its_row(name: str) -> None:
+    scorer = t2imetrics.load(name, weights="miniature", device="cpu")
+    first = [Image.new("RGB", (8, 8))] * 2 if scorer.card.reads == "images+text" else ["a", "b"]
+    with pytest.raises(InputError, match="row 1: its text holds half a character"):
+        scorer.score(first, ["a", "\ud800"])
