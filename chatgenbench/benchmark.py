@@ -1,7 +1,8 @@
 """Load a benchmark: the bundled miniature, a folder, or a dataset on the Hugging Face hub.
 
 A benchmark folder holds `benchmark.json` (name, version, label, metric weights), `catalog.jsonl`,
-`demonstrations.jsonl`, `items.jsonl`, and the pictures and weights those files name by relative path.
+`demonstrations.jsonl`, `items.jsonl`, and the pictures and weights those files name by relative path.  A dataset in
+its release form has to be hydrated first: it leaves out prompts and pictures that are not its builder's to hand on.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import ConfigDict, ValidationError
 
@@ -27,7 +28,11 @@ N = TypeVar("N", bound=Noun)
 
 
 class Manifest(Noun):
-    """`benchmark.json`.  `weights` is what `t2imetrics.load(..., weights=...)` is given."""
+    """`benchmark.json`.  `weights` is what `t2imetrics.load(..., weights=...)` is given.
+
+    `form` is `release` when prompts and pictures that are not the builder's to hand on may be left out, `hydrated` is
+    false while any is; `pictures` says whether the items' demonstrations have pictures.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,6 +43,9 @@ class Manifest(Noun):
     weights: str = "published"
     default_model: str
     few_shot_threshold: int
+    form: Literal["full", "release"] = "full"
+    hydrated: bool = True
+    pictures: bool = True
 
 
 class Catalog:
@@ -51,7 +59,7 @@ class Catalog:
         self._keys: dict[str, str] = {}
         for record in self.records.values():
             names = (record.id, record.name, record.file_stem, record.sha256, record.sha256[:10], *record.aliases)
-            for name in names:
+            for name in filter(None, names):
                 self._keys.setdefault(self._normal(name), record.id)
         for record in self.records.values():  # an id always means itself, whatever another's alias says
             self._keys[self._normal(record.id)] = record.id
@@ -185,6 +193,10 @@ def _read(root: Path) -> Benchmark:
         manifest = Manifest.model_validate_json((root / "benchmark.json").read_text("utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
         raise BenchmarkError(f"{root / 'benchmark.json'}: {_first_problem(error)}") from None
+    if not manifest.hydrated:
+        raise BenchmarkError(
+            f"{root} leaves out prompts and pictures: fetch them with `chatgenbench build hydrate {root} --out DIR`"
+        )
     demonstrations = _unique(root / "demonstrations.jsonl", Demonstration)
     catalog = Catalog(_unique(root / "catalog.jsonl", ModelRecord).values())
     items = tuple(_unique(root / "items.jsonl", Item).values())

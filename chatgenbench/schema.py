@@ -102,7 +102,8 @@ class ModelRecord(Noun):
 
     `files` maps a role to a path relative to the benchmark folder: a checkpoint has `diffusers` (a folder)
     or `checkpoint` (one safetensors file); a LoRA has `lora`, and `base` names the checkpoint it sits on.
-    `sha256` is the digest of the file, or of the folder's weight files in name order.
+    `sha256` is the digest of the file, or of the folder's weight files in name order; "" when nobody knows it: such a
+    model can be named and scored, not drawn.
     """
 
     id: str
@@ -113,7 +114,7 @@ class ModelRecord(Noun):
     base: str | None = None
     description: str
     trigger_words: tuple[str, ...] = ()
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: str = Field(pattern=r"^([0-9a-f]{64})?$")
     files: dict[str, str]
     aliases: tuple[str, ...] = ()
     licence: Licence
@@ -127,12 +128,15 @@ class ModelRecord(Noun):
 
 
 class Demonstration(Noun):
-    """The human record an item came from: plan, picture (path in the benchmark folder) and provenance."""
+    """The human record an item came from: plan, picture (path in the benchmark folder) and provenance.
+
+    `picture` and `picture_sha256` are "" when there is no picture.
+    """
 
     id: str
     plan: Plan
     picture: str
-    picture_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    picture_sha256: str = Field(pattern=r"^([0-9a-f]{64})?$")
     split: Literal["train", "supervised", "few-shot"]
     source: str
     licence: str

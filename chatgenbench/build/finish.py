@@ -1,0 +1,164 @@
+"""The last stages: role-play over the split records, then the published dataset with its proof that nothing leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import chatgenbench
+from chatgenbench.build import leaks
+from chatgenbench.build.funnel import Count
+from chatgenbench.build.pipeline import Funnel, Progress
+from chatgenbench.build.play.cast import Assignment, assign
+from chatgenbench.build.play.endpoint import Endpoint, Model
+from chatgenbench.build.play.run import Accepted, Estimate, Play, estimate, play
+from chatgenbench.build.publish import Built, publish
+from chatgenbench.build.records import Drop, Placed, Record
+from chatgenbench.build.settings import Settings
+from chatgenbench.build.sources import Source
+from chatgenbench.build.workspace import Workspace, read_lines, write_lines
+from chatgenbench.errors import UserError
+from chatgenbench.schema import ModelRecord, digest_of
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Edition:
+    """What the dataset is called and how much of it is published; `created` is the date printed on its card."""
+
+    name: str
+    created: str
+    contact: str = ""
+    form: Literal["full", "release"] = "release"
+
+
+class Ending:
+    """Role-play and publication of a build whose records are split."""
+
+    def __init__(
+        self, workspace: Workspace, source: Source, settings: Settings, play_settings: Play, progress: Progress
+    ) -> None:
+        self.workspace, self.source, self.settings = workspace, source, settings
+        self.play, self.progress = play_settings, progress
+        self.catalog: list[ModelRecord] = source.catalog(self._placed())
+        self._models = {model.id: model for model in self.catalog}
+
+    def _placed(self) -> Iterator[Placed]:
+        return read_lines(self.workspace.lines("split"), Placed)
+
+    def tasks(self) -> list[Assignment]:
+        """Every chat to be played.
+
+        Raises:
+            UserError: no record is left to test on.
+        """
+        known = (record for record in self._placed() if record.plan.model in self._models)
+        found = assign(known, self.play.seed, self.play.inputs, self.play.max_items)
+        if not found:
+            raise UserError(
+                "no record is left to test on: collect more (--max-models, --max-images), or raise --test-share; "
+                "the funnel says where records went"
+            )
+        return found
+
+    def estimate(self, endpoint: Endpoint) -> Estimate:
+        """What the role-play may cost before anything is asked."""
+        return estimate(self.tasks(), self._models, endpoint, self.play)
+
+    def _given(self, endpoint_model: str, structured: bool) -> Any:
+        split = json.loads(self.workspace.counters("split").read_text("utf-8"))["given"]
+        return ["roleplay", split, asdict(self.play), endpoint_model, structured, chatgenbench.__version__]
+
+    def played(self, endpoint_model: str, structured: bool) -> dict[str, Any] | None:
+        """The counters of the role-play if it was done already, so that no language model has to be there."""
+        return self.workspace.done("roleplay", self._given(endpoint_model, structured))
+
+    def roleplay(self, endpoint: Endpoint) -> dict[str, Any]:
+        """Play every chat; the counters, by kind of input too."""
+        given = self._given(endpoint.model, endpoint.structured)
+        done = self.workspace.done("roleplay", given)
+        if done is None:
+            self.workspace.remove("roleplay")
+            count = Count()
+            kept = count.through(self._chats(endpoint, count))
+            write_lines(self.workspace.lines("roleplay"), kept)
+            done = count.as_json()
+            self.workspace.finish("roleplay", given, done)
+        return done
+
+    def _chats(self, endpoint: Endpoint, count: Count) -> Iterator[Accepted | Drop]:
+        tasks = self.tasks()
+        for task in tasks:
+            count.noted[f"asked: {task.kind}"] += 1
+        with asyncio.Runner() as runner:
+            model = runner.run(_entered(endpoint, self.workspace.root / "roleplay.jsonl"))
+            try:
+                yield from _steps(runner, play(tasks, self._models, model, self.play, self.progress.tick))
+            finally:
+                runner.run(model.__aexit__(None, None, None))
+
+    def publish(self, edition: Edition, funnel: Funnel) -> dict[str, Any]:
+        """Write `dataset/`; the leak report over what is in it.
+
+        Raises:
+            UserError: no chat was accepted, or something leaks.
+        """
+        report = leaks.report(
+            (leaks.row(record, record.split) for record in self._final()), self.settings.dedupe.prompt_similarity,
+            self.settings.dedupe.picture_distance, self.workspace.stages,
+        )  # fmt: skip
+        found = leaks.problems(report)
+        if found:
+            raise UserError(f"the splits leak ({'; '.join(found[:3])}): nothing is published; please report this")
+        told = {"play": asdict(self.play), **asdict(self.settings)} | {"removals": len(self.settings.removals.names)}
+        built = Built(
+            name=edition.name, version=digest_of([self._digest("split"), self._digest("roleplay")])[:12],
+            label=f"built with chatgenbench from {self.settings.source} records; not the paper's ChatGenBench",
+            records=((_published(record), record.split) for record in self._final()), catalog=self.catalog,
+            inputs=read_lines(self.workspace.lines("roleplay"), Accepted), funnel=funnel, leaks=report,
+            settings=json.loads(json.dumps(told, default=sorted)), sources=self.source.credits,
+            created=edition.created, few_shot_threshold=self.settings.split.few_shot_threshold,
+            contact=edition.contact, root=self.workspace.root,
+        )  # fmt: skip
+        publish(built, self.workspace.dataset, edition.form)
+        return report
+
+    def _digest(self, stage: str) -> str:
+        return str(json.loads(self.workspace.counters(stage).read_text("utf-8"))["given"])
+
+    def _final(self) -> Iterator[Placed]:
+        """Training records, and test records that somebody asks for."""
+        asked = {chat.demonstration for chat in read_lines(self.workspace.lines("roleplay"), Accepted)}
+        if not asked:
+            raise UserError(
+                "no chat was accepted: use a better --llm-model, or --facts words; stages/roleplay.json says why each "
+                "was rejected"
+            )
+        for record in self._placed():
+            if record.plan.model in self._models and (record.split == "train" or record.id in asked):
+                yield record
+
+
+def _published(record: Placed) -> Record:
+    """The record without what only the builder needs: the checkpoint under a LoRA is in the catalog."""
+    fields = record.model_dump(exclude={"split", "component"})
+    return Record.model_validate(fields | {"plan": record.plan.model_copy(update={"ranking": ()})})
+
+
+async def _entered(endpoint: Endpoint, journal: Path) -> Model:
+    return await Model(endpoint, journal).__aenter__()
+
+
+def _steps(runner: asyncio.Runner, results: AsyncIterator[T]) -> Iterator[T]:
+    """The results of an asynchronous iterator, one at a time, in a loop that rests in between."""
+
+    async def step() -> T | None:
+        return await anext(results, None)
+
+    while (found := runner.run(step())) is not None:
+        yield found

@@ -1,0 +1,101 @@
+"""Fetches prompts and pictures of known record ids again, for readers who hydrate a release."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from chatgenbench.build import civitai, fields, metadata, pictures, resources
+from chatgenbench.build.client import Client, Unanswered
+from chatgenbench.build.filters import Limits
+from chatgenbench.build.funnel import Count
+from chatgenbench.build.pictures import Tick
+from chatgenbench.build.records import Drop, Record
+from chatgenbench.build.store import Answer, RawStore, key_of
+from chatgenbench.build.workspace import Workspace
+from chatgenbench.errors import InfraError
+from chatgenbench.schema import Arguments, Plan
+
+_PREFIX = "civitai-"
+#: Stands in for the arguments, which the release has and hydration keeps.
+_ANY = Arguments(sampler="Euler", steps=1, cfg_scale=1, width=8, height=8)
+
+
+class Refetch:
+    """Asks for each picture's record by its id, one request each, and for the picture; all answers are kept in `root`.
+
+    Args:
+        tick: hears how many records were answered.
+        allow_private: pictures may lie at private addresses.
+    """
+
+    def __init__(
+        self, root: Path, api: str, token: str | None, tick: Tick, allow_private: bool = False, pace: float = 1.0
+    ) -> None:
+        self.root = root
+        self._api, self._token, self._tick, self._allow_private, self._pace = api, token, tick, allow_private, pace
+        self._done = 0
+
+    def __call__(self, ids: list[str]) -> Iterator[tuple[str, Record | Drop]]:
+        """Each id with its record (prompt, negative prompt, picture, address), or why there is none.
+
+        Raises:
+            InfraError: the hub does not answer; what was answered is kept.
+        """
+        workspace = Workspace(self.root)
+        with RawStore(workspace.raw) as store:
+            asyncio.run(self._collect(store, ids))
+            found = [_record(key, store.get(_key(key))) for key in ids]
+        records = [record for record in found if isinstance(record, Record)]
+        journal = self.root / "pictures.jsonl"
+        limits = Limits(nsfw_threshold=1.0)  # the release has judged them already
+        pictures.download(records, workspace.pictures, journal, limits, self._tick, Count(), self._allow_private)
+        attached = {item.id: item for item in pictures.attach(iter(records), journal, limits)}
+        for item in found:
+            yield item.id, attached.get(item.id, item)
+
+    async def _collect(self, store: RawStore, ids: list[str]) -> None:
+        patience = float(os.environ.get("CHATGENBENCH_PATIENCE", "1"))
+        async with Client(self._api, self._token, self._pace, 1, patience) as client:
+            for key in ids:
+                if key.startswith(_PREFIX) and _key(key) not in store:
+                    try:
+                        answer = await client.get("/images", _params(key))
+                    except Unanswered as failure:
+                        raise InfraError(f"the API does not answer ({failure.why}): type the command again") from None
+                    store.put(_key(key), answer)
+                self._done += 1
+                self._tick("records", self._done, None)
+
+
+def _params(key: str) -> list[tuple[str, str]]:
+    return [("imageId", key.removeprefix(_PREFIX)), ("withMeta", "true"), ("flatMeta", "true")]
+
+
+def _key(key: str) -> str:
+    return key_of("/images", _params(key))
+
+
+def _record(key: str, answer: Answer | None) -> Record | Drop:
+    """The texts of a record out of the hub's answer, which may hold other pictures than the one asked for."""
+    if answer is None or answer.status != 200:
+        return Drop(key, "gone")
+    items = civitai.page(answer.body, "images", Count()).items
+    number = int(key.removeprefix(_PREFIX))
+    body: dict[str, Any] | None = next((i for i in items if fields.integer(i.get("id")) == number), None)
+    if body is None:
+        return Drop(key, "gone")
+    body = civitai.image(body, 0)
+    read = metadata.read(body.get("meta"), body.get("width"), body.get("height"))
+    if isinstance(read, str):
+        return Drop(key, read)
+    plan = Plan(
+        prompt=resources.without_tags(read.prompt), negative_prompt=read.negative_prompt, model="-", arguments=_ANY
+    )
+    return Record(
+        id=key, source="civitai", url=fields.text(body.get("url")) or "", plan=plan, base_model="",
+        licence="LicenseRef-Civitai",
+    )  # fmt: skip

@@ -1,0 +1,333 @@
+"""What `chatgenbench build` and its subcommands do, as plain functions: load, run the stages, print."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from chatgenbench.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from chatgenbench.build.settings import Settings
+
+#: Hosts on this machine need no token: a mirror of one's own, a replay.
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+#: The name of the small language model that is served on this machine.
+LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `chatgenbench build`; see the help of each."""
+
+    out: Path
+    source: str
+    max_models: int | None
+    max_images: int | None
+    images_per_model: int
+    period: str
+    base_models: tuple[str, ...]
+    nsfw: str
+    min_reactions: int
+    blocklist: Path | None
+    removals: Path | None
+    api: str
+    requests_per_second: float
+    llm_base_url: str
+    llm_model: str | None
+    llm_price_in: float
+    llm_price_out: float
+    budget: float | None
+    inputs: int
+    max_items: int | None
+    facts: str | None
+    test_share: float
+    few_shot_threshold: int
+    seed: int
+    name: str
+    contact: str
+    form: str
+    push_to_hub: str | None
+    dry_run: bool
+
+
+def token_for(api: str) -> str | None:
+    """The hub's token from the environment.
+
+    Raises:
+        UserError: the API's terms ask for one's own credentials, and there are none.
+    """
+    token = os.environ.get("CIVITAI_API_TOKEN") or None
+    if token is None and urlsplit(api).hostname not in LOOPBACK:
+        raise UserError("no token: put your own in $CIVITAI_API_TOKEN (civitai.com, account settings, API keys)")
+    return token
+
+
+def print_funnel(funnel: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+    """One row a stage: how many came in, how many stayed, and where the others went."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="Funnel")
+    table.add_column("stage", no_wrap=True)
+    for name in ("in", "kept"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("dropped", overflow="fold")
+    for stage, counts in funnel.items():
+        reasons = sorted(counts["dropped"].items(), key=lambda pair: (-pair[1], pair[0]))
+        dropped = ", ".join(f"{reason} {number:,}" for reason, number in reasons)
+        table.add_row(stage, f"{counts['seen']:,}", f"{counts['kept']:,}", Text(dropped))
+    console.print(table)
+
+
+def run_build(request: Request, console: Console) -> None:
+    """Do whatever stage is not done yet, and say where the dataset is."""
+    _need_extra()
+    from chatgenbench.build.finish import Ending
+    from chatgenbench.build.pipeline import Stages
+    from chatgenbench.build.workspace import Workspace
+    from chatgenbench.quiet import quiet
+
+    settings, play = _settings(request), _play(request)
+    if request.llm_model is None and not request.dry_run:
+        raise UserError(
+            "who plays the people? give --llm-model with --llm-base-url (any OpenAI-compatible endpoint), or "
+            "--llm-model local for a small one on this machine"
+        )
+    workspace = Workspace(request.out)
+    with workspace.lock(), _bars(console) as progress:
+        created = _remember(workspace, request)
+        source = _source(request, workspace, progress)
+        funnel = Stages(workspace, source, settings, progress, _is_loopback(request.api)).run()
+        ending = Ending(workspace, source, settings, play, progress)
+        if request.dry_run:
+            progress.stop()
+            _explain(request, ending, funnel, console)
+            return
+        with quiet(), _language_model(request, ending) as endpoint:
+            funnel["roleplay"] = ending.roleplay(endpoint)
+        edition = _edition(request, created)
+        report = ending.publish(edition, funnel)
+    _tell(workspace, funnel, report, console)
+    if request.push_to_hub:
+        from chatgenbench.build.publish import push
+
+        console.print(f"published: {push(workspace.dataset, request.push_to_hub)}", soft_wrap=True, highlight=False)
+
+
+def _need_extra() -> None:
+    """The builder's libraries are an extra: say how to get them instead of a traceback."""
+    import importlib.util
+
+    needed = ("anyio", "httpcore", "httpx", "imagehash", "mlcroissant", "onnxruntime", "orjson", "py3langid")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"the builder needs {', '.join(missing)}: type pip install 'chatgenbench[build]'")
+
+
+def _settings(request: Request) -> Settings:
+    from chatgenbench.build.filters import Limits
+    from chatgenbench.build.settings import Settings
+    from chatgenbench.build.split import SplitSettings
+    from chatgenbench.build.words import read_blocklist
+
+    blocked = read_blocklist(request.blocklist) if request.blocklist else ()
+    source: Any = request.source
+    return Settings(
+        source=source, limits=Limits(min_reactions=request.min_reactions, blocklist=blocked),
+        split=SplitSettings(request.seed, request.test_share, request.few_shot_threshold),
+        removals=_removals(request.removals),
+    )  # fmt: skip
+
+
+def _removals(path: Path | None) -> Any:
+    from chatgenbench.build.removals import Removals
+
+    return Removals.load(path) if path else Removals()
+
+
+def _play(request: Request) -> Any:
+    from chatgenbench.build.play.gates import Gates
+    from chatgenbench.build.play.run import Play
+
+    facts: Any = request.facts or ("words" if request.llm_model == LOCAL else "llm")
+    return Play(request.seed, request.inputs, request.max_items, Gates(facts=facts))
+
+
+def _remember(workspace: Any, request: Request) -> str:
+    """Write what was asked for (no secret is among it); the date of the first time is the build's date."""
+    import json
+    from datetime import UTC, datetime
+
+    from chatgenbench.build.workspace import pretty, write_whole
+
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    now = datetime.fromtimestamp(int(epoch), UTC) if epoch and epoch.isdigit() else datetime.now(UTC)
+    try:
+        created = str(json.loads(workspace.manifest.read_text("utf-8"))["created"])
+    except (OSError, ValueError, TypeError, KeyError):
+        created = now.date().isoformat()
+    asked = {name: str(value) if isinstance(value, Path) else value for name, value in vars(request).items()}
+    write_whole(workspace.manifest, pretty({"created": created, "asked": asked | {"llm_base_url": _bare(request)}}))
+    return created
+
+
+def _bare(request: Request) -> str:
+    """The endpoint without a user name, password or query, where some people keep keys."""
+    parts = urlsplit(request.llm_base_url)
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def _is_loopback(address: str) -> bool:
+    return urlsplit(address).hostname in LOOPBACK
+
+
+def _source(request: Request, workspace: Any, progress: Any) -> Any:
+    from chatgenbench.build.sources import Bundled, Civitai
+
+    if request.source == "bundled":
+        return Bundled()
+    from chatgenbench.build.collect import Query, collect
+    from chatgenbench.build.funnel import Count
+    from chatgenbench.build.store import RawStore
+
+    query = Query(
+        base_url=request.api, max_models=request.max_models, max_images=request.max_images, period=request.period,
+        base_models=request.base_models, nsfw=request.nsfw, images_per_model=request.images_per_model,
+        requests_per_second=request.requests_per_second,
+    )  # fmt: skip
+    store = RawStore(workspace.raw)
+    collect(store, query, Count(), progress.tick, token_for(request.api))
+    return Civitai(store, query, workspace.salt)
+
+
+@contextmanager
+def _language_model(request: Request, ending: Any) -> Iterator[Any]:
+    """The endpoint; the local model is served only while somebody has something to ask."""
+    from chatgenbench.build.play.endpoint import Endpoint
+    from chatgenbench.build.play.local import MODEL, server
+
+    if request.llm_model != LOCAL:
+        yield Endpoint(
+            request.llm_base_url, str(request.llm_model), request.llm_price_in, request.llm_price_out, request.budget,
+            patience=_patience(),
+        )  # fmt: skip
+    elif ending.played(MODEL, False):
+        yield Endpoint("", MODEL, structured=False)
+    else:
+        with server() as address:
+            yield Endpoint(address, MODEL, concurrency=2, max_tokens=60, temperature=0.5, structured=False)
+
+
+def _patience() -> float:
+    try:
+        return max(0.0, float(os.environ.get("CHATGENBENCH_PATIENCE", "1")))
+    except ValueError:
+        raise UserError("$CHATGENBENCH_PATIENCE must be a number of seconds") from None
+
+
+def _edition(request: Request, created: str) -> Any:
+    from chatgenbench.build.finish import Edition
+
+    form: Any = request.form
+    return Edition(request.name, created, request.contact, form)
+
+
+def _explain(request: Request, ending: Any, funnel: dict[str, Any], console: Console) -> None:
+    from chatgenbench.build.play.endpoint import Endpoint
+
+    print_funnel(funnel, console)
+    endpoint = Endpoint("", request.llm_model or "", request.llm_price_in, request.llm_price_out)
+    guess = ending.estimate(endpoint)
+    low, high = ([f"{pair[i]:,}" for pair in (guess.requests, guess.tokens_in, guess.tokens_out)] for i in (0, 1))
+    console.print(f"role-play: {len(ending.tasks()):,} freestyle inputs", highlight=False)
+    for name, least, most in zip(("requests", "tokens read", "tokens written"), low, high, strict=True):
+        console.print(f"  {name}: {least} if every first try is accepted, {most} at worst", highlight=False)
+    if request.llm_price_in or request.llm_price_out:
+        console.print(f"  cost: {guess.usd[0]:.2f} to {guess.usd[1]:.2f} USD at the prices given", highlight=False)
+    else:
+        console.print(
+            "  cost: unknown; give --llm-price-in and --llm-price-out (USD per million tokens)", highlight=False
+        )
+    console.print("basis: 4 characters a token, 60 tokens an answer, three tries a chat", highlight=False)
+
+
+def _tell(workspace: Any, funnel: dict[str, Any], report: dict[str, Any], console: Console) -> None:
+    print_funnel(funnel, console)
+    rows = ", ".join(f"{name} {number:,}" for name, number in report["rows"].items())
+    console.print(f"demonstrations: {rows}; crossing splits: {report['leaks']}", highlight=False)
+    for note in funnel["split"]["noted"]:
+        console.print(f"note: {note}", style="yellow", highlight=False)
+    console.print(f"dataset: {workspace.dataset}", soft_wrap=True, highlight=False)
+    console.print(f"card:    {workspace.dataset / 'README.md'}", soft_wrap=True, highlight=False)
+    console.print(
+        f"try it:  chatgenbench eval --system retrieval --benchmark {workspace.dataset} --out RUN", soft_wrap=True,
+        highlight=False, markup=False,
+    )  # fmt: skip
+
+
+class Bars:
+    """Rich progress: one bar a stage; a stage whose end nobody knows shows how many and how fast."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+        self._tasks: dict[str, Any] = {}
+
+    def tick(self, name: str, done: int, total: int | None) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=total)
+        self._progress.update(self._tasks[name], completed=done, total=total)
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Bars]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TaskProgressColumn(show_speed=True), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as progress:
+        yield Bars(progress)
+
+
+def run_hydrate(folder: Path, out: Path, api: str, console: Console) -> None:
+    """Bring back what a release leaves out, with the reader's own token."""
+    _need_extra()
+    from chatgenbench.build.hydrate import hydrate
+    from chatgenbench.build.refetch import Refetch
+
+    with _bars(console) as progress:
+        fetch = Refetch(out.with_name(f"{out.name}.fetched"), api, token_for(api), progress.tick, _is_loopback(api))
+        counts = hydrate(folder, out, fetch, fetch.root)
+    print_funnel({"hydrate": counts}, console)
+    console.print(f"items: {counts['items']:,}, lost: {counts['items_lost']:,}", highlight=False)
+    console.print(f"dataset: {out} (what was fetched is kept in {fetch.root})", soft_wrap=True, highlight=False)
+
+
+def run_import(source: Path, out: Path, console: Console) -> None:
+    """Read the paper's released layout into a benchmark folder."""
+    _need_extra()
+    from chatgenbench.build.authors import import_authors
+
+    counts = import_authors(source, out)
+    print_funnel({"import": counts}, console)
+    console.print(f"benchmark: {out}", soft_wrap=True, highlight=False)

@@ -1,0 +1,160 @@
+"""The importer of the paper's layout: known fields, guessed shapes, and every unreadable row counted by reason."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from chatgenbench.benchmark import load_benchmark
+from chatgenbench.build.authors import import_authors
+from chatgenbench.errors import UserError
+
+ARGUMENTS = {"sampler": "Euler a", "steps": 20, "cfg_scale": 9, "width": "896", "height": "1344"}
+ROW = {"input": "a fox please", "prompt": "a red fox", "model": "rolua", "arguments": json.dumps(ARGUMENTS)}
+
+
+def _png(colour: int = 0) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), (colour, 0, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _import(tmp_path: Path, rows: Any, name: str = "test.json") -> dict[str, Any]:
+    source = tmp_path / "source"
+    (source / name).parent.mkdir(parents=True, exist_ok=True)
+    (source / name).write_text(json.dumps(rows), "utf-8")
+    return import_authors(source, tmp_path / "out")
+
+
+def test_known_fields_become_an_item(tmp_path: Path) -> None:
+    told = _import(tmp_path, [ROW, ROW | {"input": "fox!"}])
+    assert told == {"rows": 2, "kept": 2, "dropped": {}, "items": 2, "demonstrations": 1, "models": 1}
+    loaded = load_benchmark(str(tmp_path / "out"))
+    assert not loaded.manifest.pictures
+    gold = loaded.gold(loaded.items[0])
+    assert (gold.plan.prompt, gold.plan.model, gold.split) == ("a red fox", "rolua", "supervised")
+    assert (gold.plan.arguments.width, gold.plan.arguments.cfg_scale) == (896, 9.0)
+    [model] = loaded.catalog
+    assert (model.sha256, model.files, model.type) == ("", {}, "checkpoint")
+    assert loaded.catalog.find("") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("few_test/a.json", "few-shot"), ("supervised.json", "supervised"), ("test.json", "supervised")],
+)
+def test_the_path_tells_the_split(tmp_path: Path, name: str, split: str) -> None:
+    _import(tmp_path, [ROW], name)
+    assert {item.split for item in load_benchmark(str(tmp_path / "out")).items} == {split}
+
+
+def test_lists_by_key_are_splits_and_train_has_no_items(tmp_path: Path) -> None:
+    told = _import(tmp_path, {"train": [ROW, ROW | {"model": "other"}], "few": [ROW | {"prompt": "b"}]}, "all.json")
+    assert (told["items"], told["demonstrations"]) == (1, 3)
+    loaded = load_benchmark(str(tmp_path / "out"))
+    assert len(loaded.train) == 2
+    assert loaded.manifest.default_model == "other"
+
+
+@pytest.mark.parametrize("field", ["messages", "conversations"])
+def test_turns_of_any_spelling_are_a_history(tmp_path: Path, field: str) -> None:
+    answer = f"Prompt: a red fox\nModel: rolua. A toon model.\nArguments: {json.dumps(ARGUMENTS)}"
+    spelled = [("human", "<image>\na fox"), ("gpt", "where?"), ("human", "in snow"), ("gpt", answer)]
+    turns = [{"from": who, "value": text} for who, text in spelled]
+    _import(tmp_path, [{field: turns}])
+    loaded = load_benchmark(str(tmp_path / "out"))
+    [item] = loaded.items
+    assert item.input.kind == "history"
+    assert [(m.role, m.text) for m in item.input.messages] == [
+        ("user", "a fox"), ("assistant", "where?"), ("user", "in snow"),
+    ]  # fmt: skip
+    assert loaded.gold(item).plan.prompt == "a red fox"
+    assert next(iter(loaded.catalog)).description == "A toon model."
+
+
+def test_pictures_are_copied_by_content(tmp_path: Path) -> None:
+    (tmp_path / "source" / "img").mkdir(parents=True)
+    (tmp_path / "source" / "img" / "ref.png").write_bytes(_png(1))
+    (tmp_path / "source" / "img" / "gold.png").write_bytes(_png(2))
+    _import(tmp_path, [ROW | {"images": ["img/ref.png"], "target_image": "img/gold.png"}])
+    loaded = load_benchmark(str(tmp_path / "out"))
+    [item] = loaded.items
+    assert item.input.kind == "multimodal"
+    assert (loaded.root / item.input.images[0]).read_bytes() == _png(1)
+    assert (loaded.root / loaded.gold(item).picture).read_bytes() == _png(2)
+    assert loaded.manifest.pictures
+    loaded.require_pictures(loaded.items)
+
+
+def test_parquet_with_pictures_as_bytes(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "source").mkdir()
+    rows = [ROW | {"image": {"bytes": _png(3), "path": None}}, ROW | {"image": None, "input": "b"}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "source" / "few.parquet")
+    assert import_authors(tmp_path / "source", tmp_path / "out")["items"] == 2
+    kinds = sorted(item.input.kind for item in load_benchmark(str(tmp_path / "out")).items)
+    assert kinds == ["multimodal", "single"]
+
+
+def test_unreadable_rows_are_counted_by_reason(tmp_path: Path) -> None:
+    def without(field: str) -> dict[str, Any]:
+        return {key: value for key, value in ROW.items() if key != field}
+
+    (tmp_path / "source").mkdir()
+    (tmp_path / "secret.png").write_bytes(_png())
+    (tmp_path / "source" / "text.png").write_bytes(b"<svg/>")
+    told = _import(tmp_path, [
+        ROW, ROW, "text", None, without("input"), without("prompt"), without("model"), without("arguments"),
+        ROW | {"arguments": "{"}, ROW | {"arguments": {"steps": 20}}, ROW | {"prompt": 7}, ROW | {"input": [{"x": 1}]},
+        ROW | {"arguments": ARGUMENTS | {"steps": True}}, ROW | {"images": ["no.png"]},
+        ROW | {"images": ["../secret.png"]}, ROW | {"images": ["text.png"]}, ROW | {"images": [5]},
+    ])  # fmt: skip
+    assert told["kept"] == 1
+    assert told["rows"] == told["kept"] + sum(told["dropped"].values())
+    assert told["dropped"] == {
+        "bad-arguments": 3, "bad-picture": 2, "bad-prompt": 1, "no-arguments": 1, "no-input": 2, "no-model": 1,
+        "no-prompt": 1, "not-an-object": 2, "picture-missing": 1, "picture-outside": 1, "repeated": 1,
+    }  # fmt: skip
+    assert len(load_benchmark(str(tmp_path / "out")).items) == 1
+
+
+def test_names_that_the_catalog_takes_for_one_are_one(tmp_path: Path) -> None:
+    told = _import(tmp_path, [ROW, ROW | {"model": "Rolua.safetensors", "input": "b"}])
+    assert (told["models"], told["demonstrations"]) == (1, 1)
+
+
+def test_a_broken_line_costs_only_itself(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps(ROW) + "\n{torn\n", "utf-8")
+    told = import_authors(tmp_path / "rows.jsonl", tmp_path / "out")
+    assert (told["kept"], told["dropped"]) == (1, {"not-an-object": 1})
+
+
+def test_the_same_source_is_the_same_bytes(tmp_path: Path) -> None:
+    rows = [ROW | {"input": f"fox {n}", "prompt": f"fox {n}"} for n in range(5)]
+    _import(tmp_path, rows)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
+    _import(tmp_path, list(reversed(rows)))
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+
+
+def test_sources_that_cannot_be_imported(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not there"):
+        import_authors(tmp_path / "none", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="unpack the dataset's archives"):
+        import_authors(tmp_path / "empty", tmp_path / "out")
+    for name, data in (("a.json", b"{"), ("a.parquet", b"no"), ("a.json", b"\xff")):
+        (tmp_path / "bad").mkdir(exist_ok=True)
+        (tmp_path / "bad" / name).write_bytes(data)
+        with pytest.raises(UserError, match=rf"cannot read .*{name}"):
+            import_authors(tmp_path / "bad" / name, tmp_path / "out")
+    with pytest.raises(UserError, match=r"no item could be read from .* \(no-prompt 1\)"):
+        _import(tmp_path, {"dataset": "info"})
+    assert not (tmp_path / "out").exists()
