@@ -309,18 +309,19 @@ def _bars(console: Console) -> Iterator[Bars]:
         yield Bars(progress)
 
 
-def run_hydrate(folder: Path, out: Path, api: str, console: Console) -> None:
+def run_hydrate(folder: Path, out: Path, api: str, pace: float, console: Console) -> None:
     """Bring back what a release leaves out, with the reader's own token."""
     _need_extra()
     from chatgenbench.build.hydrate import hydrate
     from chatgenbench.build.refetch import Refetch
 
     with _bars(console) as progress:
-        fetch = Refetch(out.with_name(f"{out.name}.fetched"), api, token_for(api), progress.tick, _is_loopback(api))
-        counts = hydrate(folder, out, fetch, fetch.root)
+        root = out.with_name(f"{out.name}.fetched")
+        fetch = Refetch(root, api, token_for(api), progress.tick, _is_loopback(api), pace)
+        counts = hydrate(folder, out, fetch, root)
     print_funnel({"hydrate": counts}, console)
     console.print(f"items: {counts['items']:,}, lost: {counts['items_lost']:,}", highlight=False)
-    console.print(f"dataset: {out} (what was fetched is kept in {fetch.root})", soft_wrap=True, highlight=False)
+    console.print(f"dataset: {out} (what was fetched is kept in {root})", soft_wrap=True, highlight=False)
 
 
 def run_import(source: Path, out: Path, console: Console) -> None:

@@ -162,6 +162,9 @@ def hydrate(
     folder: Annotated[Path, typer.Argument(help="A dataset in its release form.")],
     out: Annotated[Path, typer.Option("--out", help="Where the full dataset goes.")],
     api: Annotated[str, typer.Option("--api", help="Address of the API.")] = "https://civitai.com/api/v1",
+    requests_per_second: Annotated[
+        float, typer.Option("--requests-per-second", min=0.01, help="Upper bound, one request a record.")
+    ] = 1.0,
 ) -> None:
     """Fetch the prompts and pictures that a release leaves out, with your own token ($CIVITAI_API_TOKEN).
 
@@ -169,7 +172,7 @@ def hydrate(
     """
     from chatgenbench.build_commands import run_hydrate
 
-    run_hydrate(folder, out, api, _console())
+    run_hydrate(folder, out, api, requests_per_second, _console())
 
 
 @build_app.command("import")

@@ -89,7 +89,7 @@ class Ending:
             write_lines(self.workspace.lines("roleplay"), kept)
             done = count.as_json()
             self.workspace.finish("roleplay", given, done)
-        return done
+        return {name: done[name] for name in ("seen", "kept", "dropped", "noted")}
 
     def _chats(self, endpoint: Endpoint, count: Count) -> Iterator[Accepted | Drop]:
         tasks = self.tasks()

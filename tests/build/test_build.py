@@ -34,7 +34,7 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[ReplayServer, Actor]]:
-    world = World(models=5, images_per_version=10, seed=3)
+    world = World(models=5, images_per_version=12, seed=3)
     with ReplayServer(world, faults=(*TRANSIENT, *LASTING), token=TOKEN) as hub, Actor(FAULTS, key=KEY) as actor:
         yield hub, actor
 
@@ -163,7 +163,8 @@ def test_a_release_holds_back_what_is_not_ours_and_hydrates_to_the_same(built, s
     refused = [sys.executable, "-m", "chatgenbench.cli", "eval", "--system", "random", "--benchmark", str(release)]
     assert "chatgenbench build hydrate" in run([*refused, "--out", str(tmp_path / "run")], code=1).stderr
     filled = tmp_path / "filled"
-    done = run([*PROGRAM, "hydrate", str(release), "--out", str(filled), "--api", servers[0].base_url])
+    quick = ["--api", servers[0].base_url, "--requests-per-second", "100000"]
+    done = run([*PROGRAM, "hydrate", str(release), "--out", str(filled), *quick])
     assert "lost: 0" in done.stdout
     assert load_benchmark(str(filled)).hash == load_benchmark(str(full / "dataset")).hash
 
