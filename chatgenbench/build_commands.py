@@ -237,7 +237,9 @@ def _edition(request: Request, created: str) -> Any:
     from chatgenbench.build.finish import Edition
 
     form: Any = request.form
-    return Edition(request.name, created, request.contact, form)
+    # the bundled records are there to be tried offline, where no published weights can be had
+    weights = "miniature" if request.source == "bundled" else "published"
+    return Edition(request.name, created, request.contact, form, weights)
 
 
 def _explain(request: Request, ending: Any, funnel: dict[str, Any], console: Console) -> None:

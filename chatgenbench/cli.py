@@ -102,6 +102,9 @@ def evaluate(
         list[str] | None,
         typer.Option("--metric", help="A picture metric beside the usual ones, e.g. pickscore; repeat for more."),
     ] = None,
+    no_render: Annotated[
+        bool, typer.Option("--no-render", help="Draw nothing: score prompts, models and arguments only.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and cost, then stop.")] = False,
 ) -> None:
     """Run one or more systems: plan, render, score, report.  Type the same command again to resume.
@@ -122,7 +125,7 @@ def evaluate(
     request = Request(
         systems=tuple(system), benchmark=benchmark, out=out, limit=limit, text=text.value, seed=seed,
         batch_size=batch_size, device=device, pool=pool, weights=weights, metrics=tuple(metric or ()),
-        dry_run=dry_run,
+        dry_run=dry_run, draw=not no_render,
     )  # fmt: skip
     if run_eval(request, _console()):
         raise typer.Exit(EXIT_INCOMPLETE)

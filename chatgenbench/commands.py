@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from chatgenbench.evaluate.pipeline import Finished
     from chatgenbench.evaluate.run import Settings, TextSource
+    from chatgenbench.render import Pool
     from chatgenbench.systems import System
 
 
@@ -37,6 +38,7 @@ class Request:
     weights: str | None
     metrics: tuple[str, ...]
     dry_run: bool
+    draw: bool = True
 
     def settings(self, system: str) -> Settings:
         """What one system's run is asked for."""
@@ -45,6 +47,7 @@ class Request:
         return Settings(
             benchmark=self.benchmark, system=system, seed=self.seed, text=self.text, weights=self.weights,
             limit=self.limit, batch_size=self.batch_size, device=self.device, metrics=self.metrics,
+            draw=self.draw,
         )  # fmt: skip
 
 
@@ -85,6 +88,7 @@ def run_eval(request: Request, console: Console) -> bool:
     from chatgenbench.systems import Predictions, resolve
 
     benchmark = load_benchmark(request.benchmark)
+    request = _without_pictures(request, benchmark, console)
     folders = run_folders(request)
     systems = {spec: resolve(spec, benchmark, request.seed) for spec in request.systems}
     for system in systems.values():
@@ -106,6 +110,18 @@ def run_eval(request: Request, console: Console) -> bool:
     if refused:
         raise UserError("; ".join(refused) if len(systems) > 1 else refused[0].removeprefix(f"{request.systems[0]}: "))
     return any(run.incomplete for run in finished)
+
+
+def _without_pictures(request: Request, benchmark: Benchmark, console: Console) -> Request:
+    """The request with `draw` off, and a line that says so, where the benchmark has no pictures."""
+    from chatgenbench.evaluate.pipeline import refuse_metrics
+
+    bare = not benchmark.manifest.pictures
+    refuse_metrics(request.draw and not bare, request.metrics, benchmark)
+    if request.draw and bare:
+        line = f"{benchmark.manifest.name} has no pictures: nothing is drawn, only the plans are scored"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return replace(request, draw=request.draw and not bare)
 
 
 def run_folders(request: Request) -> dict[str, Path]:
@@ -143,25 +159,25 @@ def _one(spec: str, system: System, request: Request, benchmark: Benchmark, fold
 
 
 def _report(finished: list[Finished], benchmark: Benchmark, together: Path | None, console: Console) -> None:
-    from chatgenbench.render import Pool
     from chatgenbench.report import print_table, write_comparison, write_report
 
     for run in finished:
-        write_report(run.folder, benchmark, _pool_of(run, Pool).path)
+        write_report(run.folder, benchmark, _pool_of(run).path)
     print_table([(run.summary["run"]["system"], run.summary) for run in finished], console)
     pages = [run.folder.report for run in finished]
     if together is not None:
         page = together / "comparison.html"
-        write_comparison(
-            [run.folder for run in finished], benchmark, [_pool_of(run, Pool).path for run in finished], page
-        )
+        write_comparison([run.folder for run in finished], benchmark, [_pool_of(run).path for run in finished], page)
         pages = [page, *pages]
     for page in pages:
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
 
 
-def _pool_of(run: Finished, pool: Any) -> Any:
-    return pool(Path(run.folder.read_manifest()["pool"]))
+def _pool_of(run: Finished) -> Pool:
+    """The pool a run drew into; a run without pictures names none and asks for none."""
+    from chatgenbench.render import Pool
+
+    return Pool(run.folder.read_manifest().get("pool", run.folder.path))
 
 
 def run_report(run: Path, benchmark: str, markdown: bool, console: Console) -> None:

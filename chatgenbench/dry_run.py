@@ -49,6 +49,14 @@ def explain(
                 rows.append((item.id, benchmark.gold(item).plan))
             elif row.plan is not None:
                 rows.append((item.id, row.plan))
+    table = Table("what", "how much", "basis", title=f"Dry run on {benchmark.manifest.name}: nothing was started")
+    table.add_row("rows", f"{len(items)} items x {len(systems)} systems", "--limit and the benchmark")
+    table.add_row("answered already", f"{answered:,}", "plans.jsonl of the run folders")
+    if not request.draw:
+        why = "--no-render" if benchmark.manifest.pictures else "the benchmark has none"
+        table.add_row("pictures", "none", f"{why}: plan -> score -> report, without picture metrics, FID and unified")
+        console.print(table)
+        return
     estimate = plan_estimate(
         rows, benchmark, Pool(pool_folder(request)), seed_of=lambda item: picture_seed(settings, item),
         batch_size=request.batch_size, device=device,
@@ -57,10 +65,7 @@ def explain(
         "rows not answered yet count as their gold plan" if answered < len(items) * len(systems) else "answers on disk"
     )
     basis = estimate.basis
-    table = Table("what", "how much", "basis", title=f"Dry run on {benchmark.manifest.name}: nothing was started")
     for what, value, why in (
-        ("rows", f"{len(items)} items x {len(systems)} systems", "--limit and the benchmark"),
-        ("answered already", f"{answered:,}", "plans.jsonl of the run folders"),
         ("drawn already", f"{finished:,}", "pictures.jsonl of the run folders"),
         ("unique pictures", f"{estimate.unique:,}", f"{basis['unique']}; {asked}"),
         ("in the pool", f"{estimate.in_pool:,}", str(pool_folder(request))),

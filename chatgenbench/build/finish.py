@@ -29,12 +29,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Edition:
-    """What the dataset is called and how much of it is published; `created` is the date printed on its card."""
+    """What the dataset is called and how much of it is published.
+
+    `created` is the date printed on its card, `weights` what metrics load when nobody says otherwise.
+    """
 
     name: str
     created: str
     contact: str = ""
     form: Literal["full", "release"] = "release"
+    weights: str = "published"
 
 
 class Ending:
@@ -123,7 +127,7 @@ class Ending:
             inputs=read_lines(self.workspace.lines("roleplay"), Accepted), funnel=funnel, leaks=report,
             settings=json.loads(json.dumps(told, default=sorted)), sources=self.source.credits,
             created=edition.created, few_shot_threshold=self.settings.split.few_shot_threshold,
-            contact=edition.contact, root=self.workspace.root,
+            contact=edition.contact, root=self.workspace.root, weights=edition.weights,
         )  # fmt: skip
         publish(built, self.workspace.dataset, edition.form)
         return report

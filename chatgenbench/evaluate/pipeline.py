@@ -1,4 +1,7 @@
-"""`plan -> render -> score`: one run from start to end, or onward from where it was killed."""
+"""`plan -> render -> score`: one run from start to end, or onward from where it was killed.
+
+A run that draws nothing goes `plan -> score`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import chatgenbench
 from chatgenbench.benchmark import Benchmark
-from chatgenbench.errors import BenchmarkError, InfraError, UserError, shorten
+from chatgenbench.errors import BenchmarkError, InfraError, RunFolderError, UserError, shorten
 from chatgenbench.evaluate.journal import Journal
 from chatgenbench.evaluate.rows import Row, join
 from chatgenbench.evaluate.run import RunFolder, Settings, identity_of, open_run, started, write_json
@@ -67,43 +70,56 @@ def evaluate(
     started(path, identity_of(settings, benchmark, (system.name, system.revision)))
     with held():
         device, scorers = check_machine(settings, benchmark)
-    Pool(pool_root).check()
-    dtype = dtype_name(device)
-    provenance = {
-        "device": device,
-        "dtype": dtype,
-        "engine": engine_fingerprint(device, dtype),
-        "pool": str(pool_root.resolve()),
-    }
+    provenance = {"device": device}
+    if settings.draw:
+        provenance |= _drawing(device, pool_root)
     folder = RunFolder(path)
     with folder.lock():
         folder = open_run(path, settings, benchmark, (system.name, system.revision), provenance)
         items = benchmark.subset(settings.limit)
         pool = Pool(pool_root)
         plan_stage(folder, benchmark, system, items, progress)
-        render_stage(folder, benchmark, items, pool, settings, device, progress)
+        if settings.draw:
+            render_stage(folder, benchmark, items, pool, settings, device, progress)
         return score_stage(folder, benchmark, items, pool, settings, scorers, progress)
+
+
+def _drawing(device: str, pool_root: Path) -> dict[str, str]:
+    """What a run records of how its pictures are drawn and where they are kept."""
+    Pool(pool_root).check()
+    dtype = dtype_name(device)
+    return {"dtype": dtype, "engine": engine_fingerprint(device, dtype), "pool": str(pool_root.resolve())}
 
 
 def check_machine(settings: Settings, benchmark: Benchmark) -> tuple[str, Scorers]:
     """The device and the scorers of a run: a spelling mistake shows before an hour of drawing.
 
     Raises:
-        UserError: a device, weights or gold pictures that cannot be used.
+        UserError: a device, weights or gold pictures that cannot be used, or picture metrics without pictures.
     """
-    benchmark.require_pictures(benchmark.subset(settings.limit))
+    refuse_metrics(settings.draw, settings.metrics, benchmark)
+    if settings.draw:
+        benchmark.require_pictures(benchmark.subset(settings.limit))
     device = pick_device(settings.device)
-    return device, _scorers(settings.weights or benchmark.manifest.weights, device, settings.metrics)
+    return device, _scorers(settings.weights or benchmark.manifest.weights, device, settings.metrics, settings.draw)
 
 
 @lru_cache(maxsize=1)
-def _scorers(weights: str, device: str, metrics: tuple[str, ...]) -> Scorers:
+def _scorers(weights: str, device: str, metrics: tuple[str, ...], pictures: bool) -> Scorers:
     """Checked scorers, loaded once for all systems of a command."""
     from chatgenbench.evaluate.score import Scorers
 
-    scorers = Scorers(weights, device, 32, metrics)
+    scorers = Scorers(weights, device, 32, metrics, pictures)
     scorers.check()
     return scorers
+
+
+def refuse_metrics(draw: bool, metrics: tuple[str, ...], benchmark: Benchmark) -> None:
+    """UserError when picture metrics are asked of a run that draws nothing."""
+    if draw or not metrics:
+        return
+    why = "--no-render draws none" if benchmark.manifest.pictures else f"'{benchmark.manifest.name}' has none"
+    raise UserError(f"--metric {metrics[0]} reads pictures and {why}: leave it out")
 
 
 def pick_device(wanted: str) -> str:
@@ -197,7 +213,7 @@ def score_stage(
 
     from chatgenbench.evaluate.score import score
     from chatgenbench.evaluate.submission import write_tables
-    from chatgenbench.evaluate.summary import summarise
+    from chatgenbench.evaluate.summary import HEADLINE, summarise
 
     rows = join(folder, benchmark, items)
     try:
@@ -212,7 +228,7 @@ def score_stage(
     summary["run"] = {
         "system": settings.system, "benchmark": benchmark.manifest.name, "label": benchmark.manifest.label,
         "items_in_benchmark": len(benchmark.items), "text": settings.text, "state": state_of(rows),
-        "extra": list(settings.metrics), "inputs": inputs,
+        "extra": [m for m in settings.metrics if m not in HEADLINE], "inputs": inputs, "draw": settings.draw,
         "weights": {name: _weights(card) for name, card in scored.cards.items()},
     }  # fmt: skip
     write_json(folder.summary, summary)
@@ -221,12 +237,16 @@ def score_stage(
 
 def _inputs(scored: Scored, rows: list[Row], settings: Settings) -> str:
     """Digest of all that a summary is made of; the same inputs have the same intervals, which take a while."""
+    from chatgenbench.evaluate.score import SCORING
+
     numbers = [[name, column.tobytes().hex()] for name, column in scored.values.items()]
     sets = [hashlib.sha256(array.tobytes()).hexdigest() for array in (scored.features, scored.reference)]
     told = [[row.reason, row.drawn and row.drawn.approximated, row.planned.latency] for row in rows]
-    return digest_of(
-        [chatgenbench.__version__, settings.seed, list(settings.metrics), state_of(rows), numbers, sets, told]
-    )
+    weights = {name: _weights(card) for name, card in scored.cards.items()}
+    return digest_of([
+        chatgenbench.__version__, SCORING, settings.seed, list(settings.metrics), state_of(rows), numbers, sets, told,
+        weights,
+    ])  # fmt: skip
 
 
 def _summary_of(folder: RunFolder, inputs: str) -> dict[str, Any] | None:
@@ -245,8 +265,9 @@ def state_of(rows: list[Row]) -> str:
 
 def _weights(card: Any) -> dict[str, Any]:
     if card.weights is None:
-        return {"name": "none", "revision": None, "sha256": None}
-    return {"name": card.weights.name, "revision": card.weights.revision, "sha256": card.weights.sha256}
+        return {"name": "none", "revision": None, "sha256": None, "files": None}
+    known = {key: getattr(card.weights, key) for key in ("name", "revision", "sha256")}
+    return {**known, "files": getattr(card.weights, "files", "") or None}
 
 
 def read_finished(path: Path, benchmark: Benchmark) -> Finished:
@@ -254,7 +275,10 @@ def read_finished(path: Path, benchmark: Benchmark) -> Finished:
 
     Raises:
         BenchmarkError: the benchmark changed since.
+        RunFolderError: another version of the program scored it.
     """
+    from chatgenbench.evaluate.score import SCORING
+
     folder = RunFolder(path)
     manifest = folder.read_manifest()
     if manifest["identity"].get("benchmark_hash") != benchmark.hash:
@@ -268,4 +292,6 @@ def read_finished(path: Path, benchmark: Benchmark) -> Finished:
         finished = False
     if not finished:
         raise InfraError(f"{path} is not finished: type its eval command again")
+    if summary.get("scoring") != SCORING:
+        raise RunFolderError(f"{path} was scored by another version of chatgenbench: type its eval command again")
     return Finished(folder, rows, summary)

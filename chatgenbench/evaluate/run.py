@@ -34,7 +34,7 @@ class Settings:
     """What the user asked for.
 
     `batch_size` and `device` change no identity, only provenance; `metrics` are picture metrics beside those every
-    run has, and may be added to a finished run.
+    run has, and may be added to a finished run.  Without `draw` the plans are scored and no picture is drawn.
     """
 
     benchmark: str
@@ -46,6 +46,7 @@ class Settings:
     batch_size: int = 8
     device: str = "auto"
     metrics: tuple[str, ...] = ()
+    draw: bool = True
 
 
 class RunFolder:
@@ -135,8 +136,12 @@ def identity_of(settings: Settings, benchmark: Benchmark, system: tuple[str, str
         "benchmark": benchmark.manifest.name, "benchmark_hash": benchmark.hash,
         "system": system[0], "system_spec": settings.system, "system_revision": system[1],
         "seed": settings.seed, "text": settings.text,
-        "weights": settings.weights or benchmark.manifest.weights,
+        "weights": settings.weights or benchmark.manifest.weights, "draw": settings.draw,
     }  # fmt: skip
+
+
+#: What a run says of a key that was not known when it began: every run drew pictures then.
+UNSTATED: dict[str, Any] = {"draw": True}
 
 
 def started(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
@@ -154,14 +159,17 @@ def started(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
         return {}
     old = folder.read_manifest()
     for key, value in identity.items():
-        if old["identity"].get(key) != value:
-            raise RunFolderError(_other_run(path, key, old["identity"].get(key), value))
+        before = old["identity"].get(key, UNSTATED.get(key))
+        if before != value:
+            raise RunFolderError(_other_run(path, key, before, value))
     return old
 
 
 def _other_run(path: Path, key: str, before: Any, now: Any) -> str:
     if key == "system_revision":
         what = f"the system changed since this run began: revision {str(before)[:12]}, now {str(now)[:12]}"
+    elif key == "draw":
+        what = "with pictures, now without" if before else "without pictures, now with"
     else:
         what = f"{key}: {before!r}, now {now!r}"
     return f"{path} holds another run ({what}): choose another --out, or delete that folder"

@@ -6,6 +6,7 @@ same blocks as an uninterrupted one and ends with the same numbers to the last b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +18,12 @@ import numpy as np
 import t2imetrics
 
 from chatgenbench.benchmark import Benchmark
-from chatgenbench.errors import BenchmarkError
+from chatgenbench.errors import BenchmarkError, UserError
 from chatgenbench.evaluate import journal, stepwise
 from chatgenbench.evaluate.features import FeatureStore
 from chatgenbench.evaluate.journal import Journal
 from chatgenbench.evaluate.ledger import ledger
-from chatgenbench.evaluate.look import Look
+from chatgenbench.evaluate.look import Look, checked, in_range
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import RunFolder, TextSource
 from chatgenbench.evaluate.statistics import Array
@@ -30,9 +31,16 @@ from chatgenbench.schema import Outcome, digest_of
 
 BLOCK = 32
 
+#: Version of the rules by which rows become values and pictures features.  It goes up with every change that gives
+#: the same row another number; what an earlier version left in a run folder or a feature store is then made anew.
+SCORING = 2
+
 #: Metrics of the prompt, of the picture, and those of the picture that every run has, in the order of their columns.
 TEXT_METRICS = ("bertscore", "sbert")
 IMAGE_METRICS = ("clipscore", "imagereward", "hpsv2", "clip_image")
+
+#: Metrics that every run has and that read no picture.
+PLAN_METRICS = (*TEXT_METRICS, "selection", "arguments")
 
 #: tick(what, rows done, rows in all)
 Tick = Callable[[str, int, int], None]
@@ -44,7 +52,8 @@ class Scored:
 
     `values[metric]` is (n,) float64 in row order (NaN only for infra-failed rows), in the order of the columns of
     scores.parquet; `features` and `reference` are (n, d): drawn pictures (a grey one where none was drawn) and gold
-    pictures.  `ledger[metric]` says how many tokens of the texts it read and how many it never saw.
+    pictures, with d = 0 in a run without pictures.  `ledger[metric]` says how many tokens of the texts it read and how
+    many it never saw.
     """
 
     values: dict[str, Array]
@@ -60,11 +69,15 @@ class Scorers:
     Args:
         weights: as for `t2imetrics.load`.
         extra: picture metrics beside those every run has.
+        pictures: whether there are pictures; without them no picture metric is loaded, and there is no FID.
     """
 
-    def __init__(self, weights: str, device: str, batch_size: int, extra: Sequence[str] = ()) -> None:
+    def __init__(
+        self, weights: str, device: str, batch_size: int, extra: Sequence[str] = (), pictures: bool = True
+    ) -> None:
         self.weights, self.device, self.batch_size = weights, device, batch_size
-        self.image_metrics = tuple(dict.fromkeys((*IMAGE_METRICS, *extra)))
+        self.pictures = pictures
+        self.image_metrics = tuple(dict.fromkeys((*IMAGE_METRICS, *extra))) if pictures else ()
         self._texts: dict[str, Any] = {}
 
     def check(self) -> None:
@@ -72,13 +85,17 @@ class Scorers:
 
         Raises:
             BenchmarkError: the weights are missing, damaged or misspelt, or this machine computes wrong numbers.
+            UserError: a metric that does not give each picture a value.
         """
         _selftest({})
         for name in self.image_metrics:
             with _told():
-                t2imetrics.card(name)
+                _require_rows(name, t2imetrics.card(name))
         if self.weights != "published":
-            self.suite  # noqa: B018
+            for name in () if self.pictures else TEXT_METRICS:
+                self[name]
+            if self.pictures:
+                self.suite  # noqa: B018
 
     @cached_property
     def suite(self) -> t2imetrics.Suite:
@@ -90,12 +107,19 @@ class Scorers:
         return suite
 
     def marks(self, metrics: Sequence[str]) -> dict[str, str]:
-        """What decides each metric's values beside its rows: weights and conventions."""
+        """Each metric's name with a digest of what decides its values beside its rows: weights, conventions, rules."""
         cards = {name: self[name].card for name in metrics}
-        return {name: f"{c.weights and (c.weights.sha256 or c.weights.name)} {c.note}" for name, c in cards.items()}
+        return {n: f"{n} {digest_of([*_made_of(c), c.unit, float(c.failed_value)])[:16]}" for n, c in cards.items()}
+
+    def store(self, cache: Path) -> FeatureStore:
+        """FID's features under `cache`, apart for each network and kind of device, whose last bits differ."""
+        fid = self["fid"]
+        return FeatureStore(cache / digest_of([*_made_of(fid.card), self.device.partition(":")[0]])[:24], fid.width)
 
     def __getitem__(self, name: str) -> Any:
         if name not in TEXT_METRICS:
+            if not self.pictures:
+                raise KeyError(name)
             return self.suite.scorers[name]
         if name not in self._texts:
             with _told():
@@ -104,6 +128,27 @@ class Scorers:
                 )
             _selftest({name: self._texts[name]})
         return self._texts[name]
+
+
+def _made_of(card: Any) -> list[Any]:
+    """What makes a metric's numbers what they are: scoring version, every file its network was read from, note."""
+    weights = card.weights
+    files = weights and (getattr(weights, "files", "") or weights.sha256 or weights.name)
+    return [SCORING, files, card.note]
+
+
+def _require_rows(name: str, card: Any) -> None:
+    """Refuse what cannot be a column of a picture metric, by its card alone and so before anything is drawn.
+
+    Raises:
+        UserError: a metric of the whole set, or one that reads no pictures.
+    """
+    if card.reduction == "set":
+        here = "every run has it, leave it out" if name in ("fid", "unified") else "--metric takes those of a picture"
+        raise UserError(f"metric '{name}' gives one value for a whole set of pictures: {here}")
+    if not card.reads.startswith("images"):
+        here = "every run has it, leave it out" if name in PLAN_METRICS else "choose one that does"
+        raise UserError(f"metric '{name}' reads no pictures: {here}")
 
 
 def _selftest(loaded: Mapping[str, Any]) -> None:
@@ -141,18 +186,21 @@ def score(
         cache: folder for image features, shared between runs.
     """
     values = _stepwise(rows, benchmark)
-    store = FeatureStore(cache / _name(scorers["fid"].card.weights))
-    look = Look(benchmark, scorers.suite, picture_path, text, store)
+    sets = ("fid",) if scorers.pictures else ()
+    cards = {name: scorers[name].card for name in (*TEXT_METRICS, *scorers.image_metrics, *sets)}
     with Journal(folder.score_journal) as book:
-        finished = _finished(folder)
+        marks = scorers.marks((*TEXT_METRICS, *scorers.image_metrics))
+        finished = _finished(folder, {mark: cards[metric] for metric, mark in marks.items()})
         for metric in TEXT_METRICS:
             write = partial(_score_prompts, metric, scorer=scorers[metric])
-            values |= _columns(scorers.marks((metric,)), rows, text, finished, book, write, partial(tick, metric))
-        marks, ticks = scorers.marks(scorers.image_metrics), partial(tick, "pictures")
-        values |= _columns(marks, rows, text, finished, book, look.score, ticks)
-    features, reference = look.features(rows, tick)
+            values |= _columns({metric: marks[metric]}, rows, text, finished, book, write, partial(tick, metric))
+        features = reference = np.empty((len(rows), 0))
+        if scorers.pictures:
+            look = Look(benchmark, scorers.suite, picture_path, text, scorers.store(cache))
+            seen = {metric: marks[metric] for metric in scorers.image_metrics}
+            values |= _columns(seen, rows, text, finished, book, look.score, partial(tick, "pictures"))
+            features, reference = look.features(rows, tick)
     order = (*TEXT_METRICS, *stepwise.COLUMNS, *scorers.image_metrics)
-    cards = {name: scorers[name].card for name in (*TEXT_METRICS, *scorers.image_metrics, "fid")}
     values = {name: values[name] for name in order}
     return Scored(values, features, reference, ledger(rows, values, scorers, text), cards)
 
@@ -195,20 +243,29 @@ def _columns(
 
 
 def _key(metric: str, mark: str, block: Sequence[Row], text: TextSource) -> str:
-    """A block's name: it changes when the metric or any picture, text or answer in it does."""
+    """A block's name: its metric's mark, and a digest that changes when a picture, text or answer in it does."""
     if metric in TEXT_METRICS:
         seen = [[r.item.id, r.plan.prompt if r.plan else None, r.gold.plan.prompt] for r in block]
     else:
         seen = [[r.item.id, r.image_sha256, r.text(text)] for r in block]
-    return digest_of([metric, mark, seen])
+    return f"{mark} {digest_of(seen)}"
 
 
-def _finished(folder: RunFolder) -> dict[str, list[float]]:
-    return dict(journal.read(folder.score_journal, _block_of))
+def _finished(folder: RunFolder, cards: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Values of the blocks that are booked already; `cards` by mark: blocks of other marks are never looked up."""
+    return dict(journal.read(folder.score_journal, partial(_block_of, cards=cards)))
 
 
-def _block_of(record: Any) -> tuple[str, list[float]]:
-    return str(record["block"]), [float(value) for value in record["values"]]
+def _block_of(record: Any, cards: Mapping[str, Any]) -> tuple[str, list[float]]:
+    """A block's name and values; ValueError or TypeError unless its metric can have given these."""
+    block, values = record["block"], record["values"]
+    if not (isinstance(block, str) and isinstance(values, list)):
+        raise TypeError("a name and a list are wanted")
+    card = cards.get(block.rpartition(" ")[0])
+    for value in values:
+        if not (isinstance(value, float) and math.isfinite(value) and (card is None or in_range(card, value))):
+            raise ValueError(f"no value of this metric: {value}")
+    return block, values
 
 
 def _score_prompts(metric: str, block: Sequence[Row], missing: Sequence[str], scorer: Any) -> dict[str, Array]:
@@ -217,9 +274,6 @@ def _score_prompts(metric: str, block: Sequence[Row], missing: Sequence[str], sc
     usable = [(i, row.plan.prompt) for i, row in enumerate(block) if row.plan is not None]
     if usable:
         places, prompts = zip(*usable, strict=True)
-        column[list(places)] = scorer.score(prompts, [block[i].gold.plan.prompt for i in places])
+        scored = scorer.score(prompts, [block[i].gold.plan.prompt for i in places])
+        column[list(places)] = checked(scorer.card, scored, len(places))
     return {metric: column}
-
-
-def _name(weights: Any) -> str:
-    return str(weights.sha256 or weights.name.replace("/", "-"))[:24]

@@ -12,7 +12,7 @@ from t2imetrics.fid import Moments, fid_of
 from t2imetrics.unified import Unified, unified
 
 from chatgenbench.evaluate.rows import Row
-from chatgenbench.evaluate.score import Scored
+from chatgenbench.evaluate.score import SCORING, Scored
 from chatgenbench.evaluate.statistics import (
     SET_RESAMPLES,
     Array,
@@ -62,7 +62,9 @@ def summarise(
         if mask.any():
             slices[f"{name}={value}"] = _metrics(rows, scored, mask, seed, with_sets=name in SET_SLICES)
     tick(len(places) + 1, len(places) + 1)
+    sets = {"set_resamples": SET_RESAMPLES} if scored.features.shape[1] else {}
     return {
+        "scoring": SCORING,
         "rows": len(rows),
         "incomplete": int((~known).sum()),
         "outcomes": dict(Counter(str(row.outcome) for row in rows)),
@@ -72,7 +74,7 @@ def summarise(
         "slices": slices,
         "truncation": scored.ledger,
         "seconds_per_plan": float(np.mean([row.planned.latency for row in rows])) if rows else 0.0,
-        "interval": {"level": 0.95, "method": "bootstrap clustered by demonstration", "set_resamples": SET_RESAMPLES},
+        "interval": {"level": 0.95, "method": "bootstrap clustered by demonstration", **sets},
     }
 
 
@@ -91,7 +93,7 @@ def _metrics(rows: Sequence[Row], scored: Scored, mask: np.ndarray, seed: int, w
     clusters = Clusters([row.gold.id for row, use in zip(rows, mask, strict=True) if use], seed)
     columns = {c: values[mask] for c, values in scored.values.items()}
     intervals = {c: mean_interval(v, clusters) for c, v in columns.items()}
-    if with_sets and mask.sum() >= 2:
+    if with_sets and mask.sum() >= 2 and scored.features.shape[1]:
         intervals |= _sets(columns, scored.features[mask], scored.reference[mask], clusters)
     return {c: _entry(i, describe(c, scored.cards)) for c, i in intervals.items()}
 

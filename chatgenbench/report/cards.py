@@ -12,7 +12,7 @@ from chatgenbench.evaluate.rows import Row
 from chatgenbench.report import numbers
 from chatgenbench.report.data import RunData, benchmark_picture, stratified
 from chatgenbench.report.pictures import Album
-from chatgenbench.schema import ARGUMENT_KEYS, Message, Plan
+from chatgenbench.schema import ARGUMENT_KEYS, Message, Outcome, Plan
 
 #: A page holds the pictures of at most this many items; the others are listed without.
 PICTURE_BUDGET = 400
@@ -30,7 +30,10 @@ Piece = tuple[str, bool]
 
 
 def gallery(run: RunData, benchmark: Benchmark, budget: int = PICTURE_BUDGET) -> dict[str, Any]:
-    """Everything gallery.js reads: `columns`, `items`, `pictures`, and how many items have their `pictured`."""
+    """Everything gallery.js reads: `columns`, `items`, `pictures`, and how many items have their `pictured`.
+
+    `drew` is false for a run without pictures, whose demonstrations may have none either.
+    """
     album = Album()
     pictured = stratified(benchmark, run.rows, budget)
     columns = [c for c in CARD_SCORES if c in run.columns]
@@ -40,6 +43,7 @@ def gallery(run: RunData, benchmark: Benchmark, budget: int = PICTURE_BUDGET) ->
         "items": items,
         "pictures": album.entries,
         "pictured": len(pictured),
+        "drew": run.pictured,
         "system": run.name,
     }
 
@@ -64,7 +68,7 @@ def _card(row: Row, run: RunData, benchmark: Benchmark, columns: list[str], albu
         "model": _model(row.plan, benchmark) if row.plan else "no plan",
         "drawn": drawn,
         "gold": None if album is None else album.add(benchmark_picture(benchmark, row.gold.picture)),
-        "absent": None if drawn is not None else why_no_picture(row, embedded=album is not None),
+        "absent": _absent(row, run, drawn, embedded=album is not None),
         "scores": [scores.get(c) for c in columns],
         "texts": [_score_text(c, scores, run) for c in columns],
     }
@@ -78,6 +82,13 @@ def _message(message: Message, benchmark: Benchmark, album: Album | None) -> dic
         "pictures": [p for p in pictures if p is not None],
         "unseen": len(message.images) - sum(p is not None for p in pictures),
     }
+
+
+def _absent(row: Row, run: RunData, drawn: int | None, embedded: bool) -> str | None:
+    """What stands in the place of the drawn picture; None where there is one or none was to be drawn."""
+    if drawn is not None or (not run.pictured and row.outcome is Outcome.OK):
+        return None
+    return why_no_picture(row, embedded)
 
 
 def why_no_picture(row: Row, embedded: bool = True) -> str:

@@ -52,7 +52,7 @@ def write_comparison(
         mismatches=notes.mismatches(named),
         troubles=[f"{name}: {line}" for name, summary in named for line in notes.troubles(summary)],
         systems=list(zip(names, links, strict=True)), table=metric_table(names, links, runs),
-        charts=charts(names, runs), wall=wall(names, runs, benchmark),
+        charts=charts(names, runs), wall=wall(names, runs, benchmark), pictured=any(run.pictured for run in runs),
         splits=[(where.partition("=")[2], metric_table(names, links, runs, where)) for where in places],
     )  # fmt: skip
 
@@ -126,7 +126,7 @@ def charts(names: Sequence[str], runs: Sequence[RunData]) -> list[dict[str, Any]
 def wall(
     names: Sequence[str], runs: Sequence[RunData], benchmark: Benchmark, limit: int = WALL
 ) -> list[dict[str, Any]]:
-    """Stratified items that every run has: the chat, the demonstration and each system's picture."""
+    """Stratified items that every run has: the chat, the demonstration and each system's picture or prompt."""
     by_item = [{row.item.id: row for row in run.rows} for run in runs]
     shared = [row for row in runs[0].rows if all(row.item.id in rows for rows in by_item)]
     chosen = stratified(benchmark, shared, limit)
@@ -142,6 +142,7 @@ def wall(
             ],
             "gold": album.get(benchmark_picture(benchmark, row.gold.picture)),
             "gold_model": row.gold.plan.model,
+            "gold_prompt": row.gold.plan.prompt,
             "answers": [
                 _answer(name, run, rows[row.item.id], album, benchmark)
                 for name, run, rows in zip(names, runs, by_item, strict=True)
@@ -153,16 +154,19 @@ def wall(
 
 def _answer(name: str, run: RunData, row: Row, album: Album, benchmark: Benchmark) -> dict[str, Any]:
     picture = album.get(run.drawn(row))
-    entry, score = run.entry("clipscore"), run.scores.get(row.item.id, {}).get("clipscore")
+    said = row.plan.prompt if row.plan and not run.pictured else None
+    metric = "clipscore" if run.pictured else "bertscore"
+    entry, score = run.entry(metric), run.scores.get(row.item.id, {}).get(metric)
     record = benchmark.catalog.find(row.plan.model) if row.plan else None
     own = record.id if record else row.plan.model if row.plan else "no plan"
     wanted = benchmark.catalog.find(row.gold.plan.model)
     return {
         "name": name,
         "picture": picture,
-        "absent": None if picture else why_no_picture(row),
+        "absent": None if picture or said is not None else why_no_picture(row),
+        "said": said,
         "model": own,
         "right": wanted is not None and own == wanted.id,
-        "clipscore": numbers.format_for([entry]).number(score),
-        "title": numbers.title("clipscore", entry),
+        "score": numbers.format_for([entry]).number(score),
+        "title": numbers.title(metric, entry),
     }

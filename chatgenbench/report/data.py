@@ -13,6 +13,7 @@ from chatgenbench.errors import RunFolderError
 from chatgenbench.evaluate.pipeline import read_finished
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import RunFolder
+from chatgenbench.report import notes
 
 #: Pool name of a picture (64 hex digits) -> its file.
 PicturePath = Callable[[str], Path]
@@ -33,6 +34,11 @@ class RunData:
     columns: tuple[str, ...]
     scores: dict[str, dict[str, float]]
     picture_path: PicturePath
+
+    @property
+    def pictured(self) -> bool:
+        """Whether the run drew pictures, or scored plans alone."""
+        return notes.pictured(self.summary)
 
     def drawn(self, row: Row) -> Path | None:
         """The file of a row's picture; None if none was drawn."""

@@ -36,7 +36,7 @@ def write_report(folder: RunFolder, benchmark: Benchmark, picture_path: PictureP
         heading=f"{run.name} on {notes.benchmark(run.summary)}", run=run, label=notes.label(run.summary),
         facts=facts(run.summary), troubles=notes.troubles(run.summary), metrics=metric_views(run),
         every=every_metric(run), slices=slice_tables(run), failures=failure_rows(run), gallery=cards,
-        choices=filter_choices(cards), budget=PICTURE_BUDGET, ledger=ledger_rows(run),
+        pictured=run.pictured, choices=filter_choices(cards), budget=PICTURE_BUDGET, ledger=ledger_rows(run),
         provenance=provenance(run), weights=weight_rows(run), versions=run.manifest["versions"],
     )  # fmt: skip
 
@@ -149,27 +149,29 @@ def _whole(metric: str, run: RunData) -> str:
 def provenance(run: RunData) -> list[tuple[str, str]]:
     """What made the numbers, and what it cost."""
     identity, settings = run.manifest["identity"], run.manifest["settings"]
-    drawn = [row.drawn for row in run.rows if row.drawn is not None and row.image_sha256 is not None]
-    approximated = run.summary["approximated_samplers"]
     pairs = {
         "System": f"{identity['system_spec']}, revision {identity['system_revision']}",
         "Benchmark": f"{identity['benchmark']}, hash {identity['benchmark_hash']}",
         "Seed": identity["seed"],
         "Metric weights": identity["weights"],
         "Device": run.manifest.get("device", "not recorded"),
-        "Engine": _flat(run.manifest.get("engine", "not recorded")),
-        "Batch size": settings["batch_size"],
         "Started": run.manifest["created"],
         "Planning": f"{run.summary['seconds_per_plan']:.3g} s a plan on average",
-        "Drawing": _drawing(drawn),
-        "Approximated samplers": "; ".join(f"{k} ({v}×)" for k, v in approximated.items()) or "none",
+        **(_drawing(run, settings) if run.pictured else {"Drawing": "none: only the plans are scored"}),
     }
     return [(name, str(value)) for name, value in pairs.items()]
 
 
-def _drawing(drawn: list[Any]) -> str:
-    unique = len({row.image_sha256 for row in drawn})
-    return f"{len(drawn)} pictures, {unique} different ones, {sum(row.seconds for row in drawn):.3g} s in all"
+def _drawing(run: RunData, settings: dict[str, Any]) -> dict[str, Any]:
+    drawn = [row.drawn for row in run.rows if row.drawn is not None and row.image_sha256 is not None]
+    approximated = run.summary["approximated_samplers"]
+    unique, seconds = len({row.image_sha256 for row in drawn}), sum(row.seconds for row in drawn)
+    return {
+        "Engine": _flat(run.manifest.get("engine", "not recorded")),
+        "Batch size": settings["batch_size"],
+        "Drawing": f"{len(drawn)} pictures, {unique} different ones, {seconds:.3g} s in all",
+        "Approximated samplers": "; ".join(f"{k} ({v}×)" for k, v in approximated.items()) or "none",
+    }
 
 
 def _flat(value: object) -> str:

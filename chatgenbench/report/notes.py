@@ -36,9 +36,16 @@ def benchmark(summary: Summary) -> str:
     return str(summary["run"]["benchmark"])
 
 
+def pictured(summary: Summary) -> bool:
+    """Whether the run drew pictures; every run did before it could do without."""
+    return bool(summary["run"].get("draw", True))
+
+
 def headline(runs: Sequence[Named]) -> tuple[str, ...]:
     """The metrics a table shows: those every run has, then those that were asked for beside them."""
-    return (*HEADLINE, *dict.fromkeys(m for _, summary in runs for m in summary["run"].get("extra", ())))
+    drawn = any(pictured(summary) for _, summary in runs)
+    usual = [m for m in HEADLINE if drawn or any(m in summary["metrics"] for _, summary in runs)]
+    return (*usual, *dict.fromkeys(m for _, summary in runs for m in summary["run"].get("extra", ())))
 
 
 def items(summary: Summary) -> str:
@@ -47,16 +54,17 @@ def items(summary: Summary) -> str:
 
 
 def text_source(summary: Summary) -> str:
+    if not pictured(summary):
+        return "no picture was drawn: only the plans are scored"
     source = summary["run"]["text"]
     return f"image metrics read {TEXTS.get(source, source)}"
 
 
 def intervals(summary: Summary) -> str:
     about = summary["interval"]
-    text = (
-        f"{about['level']:.0%} intervals: {about['method']} "
-        f"(FID and unified: {about['set_resamples']} resamples, centred)"
-    )
+    text = f"{about['level']:.0%} intervals: {about['method']}"
+    if pictured(summary):
+        text += f" (FID and unified: {about['set_resamples']} resamples, centred)"
     return f"{text}; with fewer than {FEW} rows they are rough, often too narrow" if summary["rows"] < FEW else text
 
 
@@ -89,8 +97,11 @@ def mismatches(runs: Sequence[Named]) -> list[str]:
     checks: dict[str, Callable[[Summary], object]] = {
         "the benchmark": lambda s: s["run"]["benchmark"],
         "how many rows have results": lambda s: (s["rows"], s["incomplete"]),
+        "whether pictures were drawn": pictured,
         "the text that image metrics read": lambda s: s["run"]["text"],
-        "the metric weights": lambda s: sorted((m, w["name"], w["sha256"]) for m, w in s["run"]["weights"].items()),
+        "the metric weights": lambda s: sorted(
+            (m, w["name"], w["sha256"] or "", w.get("files") or "") for m, w in s["run"]["weights"].items()
+        ),
     }
     return [
         f"not comparable: these runs differ in {what}"

@@ -11,6 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import t2imetrics
+
+from chatgenbench.evaluate.summary import describe
+
 Entry = Mapping[str, Any]
 
 MISSING = "–"
@@ -71,6 +75,16 @@ def title(metric: str, entry: Entry | None) -> str:
     """What a table prints for a metric; its own name where nothing better is known."""
     text = str(entry["title"]) if entry is not None else metric
     return text[:1].upper() + text[1:]
+
+
+def heading(metric: str, entry: Entry | None) -> str:
+    """A column's heading: title and arrow, also of a metric that has no value here (its card knows both)."""
+    if entry is None:
+        try:
+            entry = describe(metric, {metric: t2imetrics.card(metric)} if metric in t2imetrics.list() else {})
+        except (KeyError, t2imetrics.errors.MetricError):  # of a package that is no longer there, or no longer whole
+            return title(metric, None)
+    return f"{title(metric, entry)} {arrow(entry)}"
 
 
 def arrow(entry: Entry | None) -> str:

@@ -52,7 +52,8 @@ def _layout(summaries: Sequence[Named], console: Console) -> list[Table]:
     if _fits(whole, console):
         return [whole]
     pictures = tuple(m for m in metrics if m not in PLAN_METRICS)
-    return [table for group in (PLAN_METRICS, pictures) for table in _halved(summaries, group, console)]
+    plans = tuple(m for m in PLAN_METRICS if m in metrics)
+    return [table for group in (plans, pictures) if group for table in _halved(summaries, group, console)]
 
 
 def _halved(summaries: Sequence[Named], metrics: Sequence[str], console: Console) -> list[Table]:
@@ -80,8 +81,7 @@ def _table(summaries: Sequence[Named], metrics: Sequence[str], console: Console)
     columns = [_column(summaries, metric) for metric in metrics]
     for metric, entries in zip(metrics, columns, strict=True):
         known = next((e for e in entries if e is not None), None)
-        heading = f"{numbers.title(metric, known)} {numbers.arrow(known)}".strip()
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(numbers.heading(metric, known), justify="right", no_wrap=True)
     counts = metrics[0] == HEADLINE[0]  # once, in the first table
     if counts:
         table.add_column("n", justify="right", no_wrap=True)

@@ -23,35 +23,43 @@ class Mean:
         self._parts: list[float] = []
 
     def update(self, values: ArrayLike) -> Mean:
-        """Add rows; values (n,), all finite."""
+        """Add rows; values (n,), all finite.
+
+        Raises:
+            InputError: a value that is not finite, or a sum beyond the range of float64; nothing is added then.
+        """
         rows = np.asarray(values, np.float64).ravel()
         if not np.isfinite(rows).all():
             raise InputError("values that are not numbers cannot be averaged")
+        self._parts = self._with(rows.tolist())
         self.n += len(rows)
-        self._add(rows.tolist())
         return self
 
     def merge(self, other: Mean) -> Mean:
         """Add the rows another worker saw."""
+        self._parts = self._with(other._parts)
         self.n += other.n
-        self._add(other._parts)
         return self
 
     def compute(self) -> float:
         """The mean; NaN of no rows."""
         return math.fsum(self._parts) / self.n if self.n else float("nan")
 
-    def _add(self, values: Iterable[float]) -> None:
-        parts = self._parts
+    def _with(self, values: Iterable[float]) -> list[float]:
+        """The parts after adding `values`; InputError where a sum on the way leaves the range of float64."""
+        parts = list(self._parts)
         for value in values:
             kept = 0
             for part in parts:
                 if abs(value) < abs(part):
                     value, part = part, value
                 high = value + part
+                if not math.isfinite(high):
+                    raise InputError("these values are too large to be averaged: their sum leaves the range of float64")
                 low = part - (high - value)
                 if low:
                     parts[kept] = low
                     kept += 1
                 value = high
             parts[kept:] = [value]
+        return parts

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from t2imetrics._images import open_rgb
+from t2imetrics.errors import ImageError
 
 T = TypeVar("T")
 
@@ -64,13 +65,14 @@ def prepared(pictures: Sequence[Any], size: int, hows: Sequence[How], workers: i
     spans = [(start, min(start + size, len(pictures))) for start in range(0, len(pictures), size)]
     if workers == 0:
         for first, end in spans:
-            yield first, _collect([_prepare(pictures[row], row, hows) for row in range(first, end)], hows)
+            yield first, _collect([_prepare(found, row, hows) for row, found in _settled(pictures, first, end)], hows)
         return
     with ThreadPoolExecutor(workers) as pool:
         ahead: list[tuple[int, list[Future[_Prepared]]]] = []
         try:
             for first, end in spans:
-                ahead.append((first, [pool.submit(_prepare, pictures[row], row, hows) for row in range(first, end)]))
+                settled = _settled(pictures, first, end)
+                ahead.append((first, [pool.submit(_prepare, found, row, hows) for row, found in settled]))
                 if len(ahead) > 1:
                     yield _wait(*ahead.pop(0), hows)
             while ahead:
@@ -82,9 +84,41 @@ def prepared(pictures: Sequence[Any], size: int, hows: Sequence[How], workers: i
 _Prepared = tuple[Image.Image, list[torch.Tensor]]
 
 
+def _settled(pictures: Sequence[Any], first: int, end: int) -> Iterator[tuple[int, Any]]:
+    """Rows `first` to `end` with pictures that threads can open at once, though several rows may share one file.
+
+    An open file, or an image PIL has not read yet, has one position in its file: it is read here, in the caller's
+    thread, once.
+    """
+    seen: dict[int, tuple[Any, Any]] = {}  # the object is kept beside what it gave, so that its id stays its own
+    for row in range(first, end):
+        picture = pictures[row]
+        if id(picture) not in seen:
+            seen[id(picture)] = picture, _settle(picture)
+        yield row, seen[id(picture)][1]
+
+
+def _settle(picture: Any) -> Any:
+    try:
+        if isinstance(picture, Image.Image):
+            picture.load()
+        elif hasattr(picture, "read"):
+            if hasattr(picture, "seek"):
+                picture.seek(0)
+            return bytes(picture.read())
+    except Exception as error:  # told with its row, in order, by `_prepare`
+        return error
+    return picture
+
+
 def _prepare(picture: Any, row: int, hows: Sequence[How]) -> _Prepared:
+    if isinstance(picture, Exception):
+        raise ImageError(row, str(picture) or type(picture).__name__)
     image = open_rgb(picture, row)
-    return image, [how(image) for how in hows]
+    try:
+        return image, [how(image) for how in hows]
+    except ValueError as error:  # a shape that a preprocessing refuses
+        raise ImageError(row, str(error)) from None
 
 
 def _wait(first: int, futures: Sequence[Future[_Prepared]], hows: Sequence[How]) -> tuple[int, Batch]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from t2imetrics.errors import InputError
 
 Reads = Literal["images+text", "images+images", "images", "texts", "plan", "scores"]
 #: The person's chat, the demonstration's prompt, or the prompt the system wrote.
@@ -24,12 +27,16 @@ class Weights:
         revision: commit of the hub repository; None before it is downloaded, or when there is none.
         sha256: digest of the weight file (64 hex digits); None until the file has been read.
         note: what a reader should know about them.
+        files: digest over the names and sha256 of every file that was read, configuration and tokenizer included (64
+            hex digits); "" where that is not known.  Whoever keeps what was made with these weights files it under
+            this.
     """
 
     name: str
     revision: str | None = None
     sha256: str | None = None
     note: str = ""
+    files: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,9 @@ class MetricCard:
         weights: the weights behind the number; None for a metric without any.
         note: conventions a reader must know.
         text: which text stands for the request unless a harness is told otherwise; None where there is no choice.
+
+    Raises:
+        InputError: a `mean` whose failed rows have no finite value: one of them would make the mean no number.
     """
 
     name: str
@@ -67,6 +77,10 @@ class MetricCard:
     weights: Weights | None = None
     note: str = ""
     text: TextRole | None = None
+
+    def __post_init__(self) -> None:
+        if self.reduction == "mean" and not math.isfinite(self.failed_value):
+            raise InputError(f"card '{self.name}': failed_value of a mean must be a number, got {self.failed_value}")
 
     def table(self) -> str:
         """The card as a two-column Markdown table, as printed in `metrics/cards/NAME.md`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import torch
 from t2imetrics._batch import Batch, How
 from t2imetrics._card import Weights
 from t2imetrics._images import CLIP_MEAN, CLIP_STD
-from t2imetrics._scorer import Floats, Ints, Setting, batches
+from t2imetrics._scorer import Floats, Ints, Setting, batches, listed, require_texts
 from t2imetrics._weights import (
     OFFLINE_HINT,
     HubFile,
@@ -29,8 +30,12 @@ from t2imetrics._weights import (
 )
 from t2imetrics.errors import WeightsError, shorten
 
+#: Texts that are read at once on an accelerator; on a processor they are read one by one, which takes no longer.
+ABREAST = 16
 #: Texts whose features are kept between batches: prompts repeat, and memory stays flat.
 REMEMBERED = 4096
+#: How a network's metric fits a picture into its square, under open_clip's names.
+RESIZE_MODES = {"clip": "shortest", "hps": "longest"}
 
 
 class Towers:
@@ -61,18 +66,24 @@ class Towers:
 
     def tokens(self, texts: Sequence[str]) -> Ints:
         """Tokens before truncation, start and end included, shape (n,)."""
-        return np.array([len(self.tokenizer.encode(text)) + 2 for text in texts], np.int64)
+        return np.array([len(self.tokenizer.encode(text)) + 2 for text in require_texts(listed(texts))], np.int64)
 
     def image_features(self, batch: Batch, how: How) -> torch.Tensor:
         """Projected features as the model gives them, not normalised; float32 (n, dim) on the CPU, once a batch."""
         return batch.once((id(self), how), lambda: self._embed(batch.pixels(how)))
 
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Projected features, each different text once, not normalised; float32 (n, dim) on the CPU."""
+        """Projected features, each different text once, not normalised; float32 (n, dim) on the CPU.
+
+        The network always sees the same number of texts: in another number the last bits of a text's features differ,
+        and which texts are remembered, and so missing here, depends on what was scored before.
+        """
         found = {text: self._texts[text] for text in texts if text in self._texts}
         missing = [text for text in dict.fromkeys(texts) if text not in found]
-        for batch in batches(missing, self.setting.batch_size):
-            found.update(zip(batch, self._read(batch), strict=True))
+        width = 1 if self.device.type == "cpu" else ABREAST
+        for batch in batches(missing, width):
+            full = [*batch, *[batch[-1]] * (width - len(batch))]
+            found.update(zip(batch, self._read(full), strict=False))
         self._remember(found)
         return torch.stack([found[text] for text in texts])
 
@@ -117,9 +128,26 @@ def _load_folder(setting: Setting, part: str) -> Towers:
     folder, weights = find_folder(setting.weights, part)
     config = read_json(folder / "open_clip_config.json")
     model, tokenizer = or_damaged(folder, lambda: _from_folder(folder, config))
-    about = config.get("preprocess_cfg", {})
-    mean, std = about.get("mean", CLIP_MEAN), about.get("std", CLIP_STD)
+    mean, std = _preparation(folder / "open_clip_config.json", config, part, _size(model))
     return Towers(model, tokenizer, _size(model), mean, std, weights, setting)
+
+
+def _preparation(path: Path, config: dict[str, Any], part: str, size: int) -> tuple[Any, Any]:
+    """Mean and deviation of the three channels; WeightsError where another preparation is asked for than is done."""
+    about = config.get("preprocess_cfg", {})
+    if not isinstance(about, dict):
+        raise WeightsError(f"{path}: preprocess_cfg must be an object, got {shorten(repr(about), 40)}")
+    done = {"size": (size, [size, size]), "interpolation": ("bicubic",), "resize_mode": (RESIZE_MODES[part],)}
+    for key, allowed in done.items():
+        if about.get(key, allowed[0]) not in allowed:
+            asked = shorten(json.dumps(about[key]), 40)
+            raise WeightsError(f"{path}: preprocess_cfg asks for {key} {asked}, this metric does {allowed[0]}")
+    mean, std = about.get("mean", CLIP_MEAN), about.get("std", CLIP_STD)
+    for key, found in (("mean", mean), ("std", std)):
+        numbers = isinstance(found, list | tuple) and all(type(value) in (int, float) for value in found)
+        if not (numbers and len(found) == 3 and np.isfinite(found).all() and (key == "mean" or min(found) > 0)):
+            raise WeightsError(f"{path}: {key} must be three numbers, got {shorten(repr(found), 40)}")
+    return mean, std
 
 
 def _from_folder(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]:

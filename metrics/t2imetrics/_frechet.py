@@ -27,10 +27,14 @@ class Moments:
 
     @classmethod
     def of(cls, features: ArrayLike) -> Moments:
-        """Moments of features (n, d)."""
+        """Moments of features (n, d), all finite; an empty list is no rows."""
         rows = np.asarray(features, np.float64)
+        if rows.shape == (0,):  # an empty list has no width
+            rows = rows.reshape(0, 0)
         if rows.ndim != 2:
             raise InputError(f"features must have shape (n, d), got {rows.shape}")
+        if not np.isfinite(rows).all():
+            raise InputError("features that are not numbers have no distance")
         return cls(len(rows), rows.sum(axis=0), rows.T @ rows)
 
     def __add__(self, other: Moments) -> Moments:

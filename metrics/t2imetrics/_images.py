@@ -20,6 +20,8 @@ from t2imetrics.errors import ImageError
 if TYPE_CHECKING:
     import torch
 
+#: How many times longer than its shortest side a picture may be before a crop of its middle is refused.
+LONGEST = 100
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -36,18 +38,26 @@ def open_rgb(picture: Any, row: int = 0) -> Image.Image:
     """
     try:
         if isinstance(picture, Image.Image):
-            return _on_white(picture)
+            return _on_white(_with_pixels(picture))
         source = io.BytesIO(picture) if isinstance(picture, (bytes, bytearray)) else picture
         with Image.open(source) as image:
-            return _on_white(image)
+            return _on_white(_with_pixels(image))
     except Exception as error:  # PIL raises OSError, SyntaxError, ValueError, struct.error, bombs ...
         name = f"{os.fspath(picture)}: " if isinstance(picture, (str, os.PathLike)) else ""
         raise ImageError(row, name + (str(error) or type(error).__name__)) from None
 
 
+def _with_pixels(image: Image.Image) -> Image.Image:
+    if not min(image.size):
+        raise ValueError(f"it has no pixels ({image.width} x {image.height})")
+    return image
+
+
 def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":  # PIL would clip 16-bit grey to white
-        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("pixels in floating point (mode F) have no agreed range: scale yours and convert to mode L")
+    if image.mode.startswith("I"):
+        return _deep_grey(image)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         ground = Image.new("RGBA", layer.size, (255, 255, 255, 255))
@@ -55,11 +65,33 @@ def _on_white(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _deep_grey(image: Image.Image) -> Image.Image:
+    """More than 8 bits a pixel: PIL would clip them to white, and lay what is clear on black."""
+    values = np.asarray(image)
+    deep = image.mode.startswith("I;16") or values.max() > 255  # mode I holds whatever its maker put in
+    grey = (values >> 8 if deep else values).clip(0, 255).astype(np.uint8)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        grey = np.where(values == clear, np.uint8(255), grey)
+    return Image.fromarray(grey).convert("RGB")
+
+
+def long_side(image: Image.Image, short: int) -> int:
+    """Longest side, rounded down, once the shortest is `short` pixels.
+
+    Raises:
+        ValueError: a strip so long that resizing it whole would fill the memory for one crop of its middle.
+    """
+    least, most = sorted(image.size)
+    if most > LONGEST * least:
+        raise ValueError(f"{image.width} x {image.height} pixels is a strip: sides may differ by {LONGEST} times")
+    return int(short * most / least)
+
+
 def centre_crop(image: Image.Image, size: int) -> Image.Image:
     """Preprocessing A on pixels: shortest side to `size`, then the middle `size` x `size`."""
     width, height = image.size
-    short, long = sorted((width, height))
-    other = int(size * long / short)
+    other = long_side(image, size)
     shape = (size, other) if width <= height else (other, size)
     if shape != image.size:
         image = image.resize(shape, Image.Resampling.BICUBIC)

@@ -7,6 +7,7 @@ replaced here.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,12 +29,11 @@ def _maximum(x: torch.Tensor) -> torch.Tensor:
 
 def _pooled(block: Any, pool: Any) -> None:
     """Let `block` pool its fourth branch with `pool`; the other branches stay torchvision's."""
-    plain = block._forward
+    block.forward = partial(_forward, block, pool)
 
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        return torch.cat([*plain(x)[:-1], block.branch_pool(pool(x))], 1)
 
-    block.forward = forward
+def _forward(block: Any, pool: Any, x: torch.Tensor) -> torch.Tensor:
+    return torch.cat([*block._forward(x)[:-1], block.branch_pool(pool(x))], 1)
 
 
 def build(state: dict[str, torch.Tensor] | None = None) -> Any:

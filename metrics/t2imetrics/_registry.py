@@ -43,6 +43,8 @@ def names() -> tuple[str, ...]:
 
 
 def _metric(name: str) -> type[Scorer]:
+    if not isinstance(name, str):
+        raise UnknownMetricError(str(name), names())
     if name in BUILTIN:
         module, _, attribute = BUILTIN[name].partition(":")
         found: Any = getattr(import_module(module), attribute)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import repeat
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from t2imetrics._aggregate import Mean
 from t2imetrics._card import MetricCard
-from t2imetrics.errors import InputError, OptionError, WeightsError
+from t2imetrics.errors import InputError, OptionError, WeightsError, shorten
 
 if TYPE_CHECKING:
     import torch
@@ -49,10 +50,8 @@ class Setting:
     shelf: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise OptionError(f"batch_size must be at least 1, got {self.batch_size}")
-        if self.workers < 0:
-            raise OptionError(f"workers must be at least 0, got {self.workers}")
+        whole_number("batch_size", self.batch_size, 1)
+        whole_number("workers", self.workers, 0)
         choose("precision", self.precision, ("float32", "float16"))
 
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -107,7 +106,7 @@ class Scorer(ABC):
         chosen and gold.  Rows do not influence one another, whatever the batch size, up to 1e-4 of the unit.
 
         Raises:
-            InputError: lists of different lengths.
+            InputError: lists of different lengths, or what is no list.
             ImageError: a picture that cannot be opened; the message names the row.
         """
 
@@ -150,10 +149,10 @@ class PictureScorer(Scorer):
         """One value a picture, shape (n,); see `Scorer.score`."""
         from t2imetrics._batch import prepared
 
-        values = [np.empty(0)]
+        rows, values = listed(rows), [np.empty(0)]
         others = self._others(rows, against)
-        for (first, batch), other in zip(self._prepared(prepared, rows), others, strict=False):
-            values.append(finite(self.card.name, self.rows(batch, other), first))
+        for (first, batch), other in zip(self._prepared(prepared, rows), others, strict=True):
+            values.append(column(self.card.name, self.rows(batch, other), len(batch), first))
         return np.concatenate(values)
 
     def _prepared(self, prepared: Any, pictures: Sequence[Any]) -> Iterator[tuple[int, Batch]]:
@@ -167,13 +166,14 @@ class PictureScorer(Scorer):
         from t2imetrics._batch import prepared
 
         if self.card.reads == "images":
-            return repeat(None)
+            return repeat(None, -(-len(rows) // self.setting.batch_size))
         if against is None:
             raise InputError(f"metric '{self.card.name}' reads {self.card.reads}: give both lists")
-        same_length(rows, against)
+        others = listed(against)
+        same_length(rows, others)
         if self.card.reads == "images+images":
-            return (batch for _, batch in self._prepared(prepared, against))
-        return batches(against, self.setting.batch_size)
+            return (batch for _, batch in self._prepared(prepared, others))
+        return batches(require_texts(others), self.setting.batch_size)
 
 
 def finite(name: str, values: Floats, first: int = 0) -> Floats:
@@ -184,14 +184,51 @@ def finite(name: str, values: Floats, first: int = 0) -> Floats:
     return values
 
 
+def column(name: str, values: Any, n: int, first: int = 0) -> Floats:
+    """`values` as float64 (n,); InputError where a metric gave another shape, WeightsError as `finite`."""
+    found = np.asarray(values, np.float64)
+    if found.shape != (n,):
+        raise InputError(f"metric '{name}' gave values of shape {found.shape} for a batch of {n}: one a row is needed")
+    return finite(name, found, first)
+
+
+def listed(rows: Any) -> list[Any]:
+    """`rows` as a list, in the order they are iterated in: a column of a table has labels, which are no row numbers.
+
+    Raises:
+        InputError: a text, bytes or a mapping, which Python iterates as letters, numbers and keys; or no sequence.
+    """
+    if not isinstance(rows, (str, bytes, bytearray, Mapping)):
+        try:
+            return list(rows)
+        except TypeError:
+            pass
+    raise _no_list(rows)
+
+
 def same_length(first: Sequence[Any], second: Sequence[Any]) -> int:
-    """The common length; InputError when there is none, or when a text among them cannot be written as UTF-8."""
+    """The common length; InputError when there is none, or when one is a text, which is a list of letters to Python."""
+    for rows in (first, second):
+        if isinstance(rows, (str, bytes, bytearray, Mapping)) or not hasattr(rows, "__len__"):
+            raise _no_list(rows)
     if len(first) != len(second):
         raise InputError(f"two lists of the same length are needed, got {len(first)} and {len(second)} rows")
-    for row, pair in enumerate(zip(first, second, strict=True)):
-        if any(isinstance(text, str) and not _is_utf8(text) for text in pair):
-            raise InputError(f"row {row}: its text holds half a character (a lone surrogate): read it again as UTF-8")
     return len(first)
+
+
+def _no_list(rows: Any) -> InputError:
+    kind = "string" if isinstance(rows, str) else type(rows).__name__
+    return InputError(f"a list with one entry a row is needed, got one {kind}")
+
+
+def require_texts(texts: Sequence[Any]) -> Sequence[str]:
+    """`texts`; InputError, which names the row, for one that is no text or cannot be written as UTF-8."""
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"row {row}: a text is needed, got {type(text).__name__}")
+        if not _is_utf8(text):
+            raise InputError(f"row {row}: its text holds half a character (a lone surrogate): read it again as UTF-8")
+    return texts
 
 
 def _is_utf8(text: str) -> bool:
@@ -206,6 +243,14 @@ def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """`items` in slices of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def whole_number(option: str, value: Any, least: int) -> None:
+    """OptionError unless `value` is a whole number from `least` on."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise OptionError(f"{option} must be a whole number, got {shorten(repr(value), 40)}")
+    if value < least:
+        raise OptionError(f"{option} must be at least {least}, got {value}")
 
 
 def choose(option: str, value: str, allowed: Sequence[str]) -> str:

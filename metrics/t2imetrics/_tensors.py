@@ -7,14 +7,8 @@ from typing import Any
 import torch
 from PIL import Image
 
+from t2imetrics._scorer import listed
 from t2imetrics.errors import ImageError, InputError
-
-
-def listed(rows: Any) -> list[Any]:
-    """`rows` as a list; InputError for a string, which is a list of letters to Python."""
-    if isinstance(rows, str):
-        raise InputError("a list with one entry a row is needed, got one string")
-    return list(rows)
 
 
 def pictures(images: Any) -> list[Any]:

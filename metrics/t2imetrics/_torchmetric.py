@@ -12,8 +12,8 @@ import torch
 from torchmetrics import Metric
 
 from t2imetrics._card import MetricCard, Reads
-from t2imetrics._scorer import Floats, Scorer
-from t2imetrics._tensors import listed, pictures
+from t2imetrics._scorer import Floats, Scorer, listed
+from t2imetrics._tensors import pictures
 from t2imetrics.errors import InputError, OptionError
 from t2imetrics.fid import Fid, Moments, fid_of
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,16 @@ from t2imetrics.errors import WeightsError, shorten
 
 T = TypeVar("T")
 OFFLINE_HINT = "weights='miniature' needs no network"
+#: Files that are read of each network's folder; a vocabulary can lie in other files as well.
+READ = {
+    "clip": ("model.safetensors", "open_clip_config.json", "bpe.txt.gz"),
+    "hps": ("model.safetensors", "open_clip_config.json", "bpe.txt.gz"),
+    "reward": ("model.safetensors", "config.json", "vocab.txt"),
+    "pick": ("model.safetensors", "config.json", "tokenizer.json"),
+    "aesthetic": ("model.safetensors",),
+    "dino": ("model.safetensors", "config.json"),
+}
+INSTEAD = {"tokenizer.json": ("vocab.json", "merges.txt")}
 #: Locks written by this process, by the file they hold.
 _new_locks: dict[Path, list[Path]] = {}
 
@@ -48,6 +58,16 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def fingerprint(digests: Mapping[str, str]) -> str:
+    """`Weights.files` of files given as name -> sha256 (64 hex digits), in whatever order."""
+    return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()
+
+
+def together(*weights: Weights) -> str:
+    """`Weights.files` of a metric that reads several sets of weights; "" unless it is known of each."""
+    return fingerprint({one.name: one.files for one in weights}) if all(one.files for one in weights) else ""
+
+
 def cache_home() -> Path:
     """Where locks and downloads that have no cache of their own are kept."""
     home = os.environ.get("T2IMETRICS_HOME")
@@ -71,7 +91,7 @@ def fetch(file: HubFile | UrlFile) -> tuple[Path, Weights]:
     revision = path.parts[path.parts.index("snapshots") + 1] if "snapshots" in path.parts else None
     expected = locked if file.sha256 is None else {"sha256": file.sha256}
     digest = _hold(label, path, expected, revision)
-    return path, Weights(label, revision, digest)
+    return path, Weights(label, revision, digest, files=fingerprint({file.name: digest}))
 
 
 def fetch_folder(repo: str, files: Sequence[str], main: str) -> tuple[Path, Weights]:
@@ -80,12 +100,14 @@ def fetch_folder(repo: str, files: Sequence[str], main: str) -> tuple[Path, Weig
     path, weights = got[main]
     if any(other.parent != path.parent for other, _ in got.values()):
         raise WeightsError(f"{repo} changed between two downloads: delete {cache_home() / 'locks'} and load again")
-    return path.parent, weights
+    digests = {name: str(other.sha256) for name, (_, other) in got.items()}
+    return path.parent, replace(weights, files=fingerprint(digests))
 
 
 def adopt(label: str, path: Path) -> Weights:
     """Provenance of a file that another library fetched; held to its first digest like any other."""
-    return Weights(label, None, _hold(label, path, _locked(label), None))
+    digest = _hold(label, path, _locked(label), None)
+    return Weights(label, None, digest, files=fingerprint({label: digest}))
 
 
 def _download(file: HubFile, revision: str | None) -> Path:
@@ -112,7 +134,7 @@ def _fetch_url(file: UrlFile) -> tuple[Path, Weights]:
     digest = _hold(name, path, _locked(name), None)
     if not digest.startswith(file.sha256_prefix):
         raise WeightsError(f"{path} is damaged: sha256 {digest[:8]}…, published {file.sha256_prefix}…; delete it")
-    return path, Weights(name, None, digest)
+    return path, Weights(name, None, digest, files=fingerprint({name: digest}))
 
 
 def _lock_path(label: str) -> Path:
@@ -167,15 +189,19 @@ def own_folder(weights: str | Path) -> Path:
 def find_folder(weights: str | Path, part: str) -> tuple[Path, Weights]:
     """The folder of one network (`clip`, `hps`, `reward`) and its provenance, every digest checked.
 
-    `weights` is `miniature`, the folder that holds `part`, or the network's folder itself.
+    `weights` is `miniature`, the folder that holds `part`, or the network's folder itself, which is then called
+    `part` or states `part` as `kind` in its `weights.json`: another network's numbers would look as good.
 
     Raises:
-        WeightsError: no such folder, a file missing, or a digest that differs from `weights.json`.
+        WeightsError: no such folder, a file missing, or a digest that is missing or differs from `weights.json`.
     """
     root = miniature_home() if str(weights) == "miniature" else own_folder(weights)
-    for folder in (root / part, root):
-        if (folder / "weights.json").is_file():
-            return folder, _check(folder)
+    if (root / part / "weights.json").is_file():
+        return root / part, _check(root / part, part)
+    if (root / "weights.json").is_file():
+        if part in (root.absolute().name, read_json(root / "weights.json").get("kind")):
+            return root, _check(root, part)
+        raise WeightsError(f'{root} holds no {part}/weights.json, nor does its own state "kind": "{part}"')
     raise WeightsError(f"{root} holds no {part}/weights.json")
 
 
@@ -186,11 +212,14 @@ def find_part(metric: str, weights: str | Path, part: str) -> tuple[Path, Weight
     return find_folder(weights, part)
 
 
-def _check(folder: Path) -> Weights:
+def _check(folder: Path, part: str) -> Weights:
     about = read_json(folder / "weights.json")
     digests = about.get("sha256")
-    if not isinstance(digests, dict) or "model.safetensors" not in digests:
-        raise WeightsError(f"{folder / 'weights.json'} states no sha256 of model.safetensors")
+    digests = digests if isinstance(digests, dict) else {}
+    needed = [name for file in READ[part] for name in _in_place_of(folder, file)]
+    for name in needed:
+        if name not in digests and ((folder / name).is_file() or name == needed[0]):
+            raise WeightsError(f"{folder / 'weights.json'} states no sha256 of {name}: add it, every file counts")
     for name, wanted in digests.items():
         if not (folder / name).is_file():
             raise WeightsError(f"{folder / name} is missing")
@@ -198,7 +227,13 @@ def _check(folder: Path) -> Weights:
             raise WeightsError(f"{folder / name} is not the file weights.json describes: {found[:12]}…")
     label, note = str(about.get("label", "")), str(about.get("note", ""))
     note = f"{label}: {note}" if label and note else label or note
-    return Weights(str(about.get("name", folder.name)), None, digests["model.safetensors"], note)
+    files = fingerprint({name: digests[name] for name in needed if name in digests})
+    return Weights(str(about.get("name", folder.name)), None, digests["model.safetensors"], note, files)
+
+
+def _in_place_of(folder: Path, file: str) -> tuple[str, ...]:
+    """Names of the files that are read where `file` is asked for."""
+    return (file,) if (folder / file).is_file() else INSTEAD.get(file, (file,))
 
 
 def read_json(path: Path) -> dict[str, Any]:

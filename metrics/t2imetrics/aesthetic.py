@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from t2imetrics._card import MetricCard, Weights
 from t2imetrics._images import CentreCrop
 from t2imetrics._scorer import Floats, PictureScorer, Setting
-from t2imetrics._weights import UrlFile, fetch, find_part, or_damaged, read_checkpoint, require_finite
+from t2imetrics._weights import UrlFile, fetch, find_part, or_damaged, read_checkpoint, require_finite, together
 from t2imetrics.clipscore import BACKBONES, TAG
 from t2imetrics.errors import WeightsError
 
@@ -63,6 +63,7 @@ class Aesthetic(PictureScorer):
         self._require_fit(weights)
         self.how = CentreCrop(self.towers.size, self.towers.mean, self.towers.std)
         self.hows = (self.how,)
+        weights = replace(weights, files=together(weights, self.towers.weights))
         lower, upper = _bounds(self.head)
         tower = f"picture tower {self.towers.weights.name}, sha256 {self.towers.weights.sha256}"
         self.card = replace(self.card, lower=lower, upper=upper, weights=weights, note=f"preprocessing A; {tower}")

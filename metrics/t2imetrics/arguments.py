@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from t2imetrics._card import MetricCard
 from t2imetrics._scorer import Floats, Scorer, Setting, choose, same_length
-from t2imetrics.errors import InputError
+from t2imetrics.errors import InputError, shorten
 
 KEYS = ("sampler", "steps", "cfg_scale", "width", "height")
 #: Two CFG scales this close are the same number.
@@ -64,7 +66,8 @@ def per_key(answers: Sequence[Mapping[str, Any] | None], golds: Sequence[Mapping
     A missing answer or key is wrong.
 
     Raises:
-        InputError: a gold record lacks one of the five keys.
+        InputError: a gold record lacks one of the five keys or states what no answer could meet (a number that is
+            none, a sampler without a name); an answer that is no mapping.
     """
     return _table(answers, golds, same_argument)
 
@@ -77,9 +80,16 @@ def _table(
     n = same_length(answers, golds)
     right = np.zeros((len(KEYS), n))
     for row, (answer, gold) in enumerate(zip(answers, golds, strict=True)):
+        if not isinstance(gold, Mapping) or not isinstance(answer, Mapping | None):
+            what = "answered" if isinstance(gold, Mapping) else "gold"
+            kind = type(answer if isinstance(gold, Mapping) else gold).__name__
+            raise InputError(f"row {row}: the {what} arguments are a mapping of the five keys, got {kind}")
         for place, key in enumerate(KEYS):
             if gold.get(key) is None:
                 raise InputError(f"row {row}: the gold arguments have no '{key}'")
+            if (_sampler if key == "sampler" else _number)(gold[key]) is None:
+                kind = "name" if key == "sampler" else "number"
+                raise InputError(f"row {row}: the gold '{key}' is no {kind}: {shorten(repr(gold[key]), 40)}")
             right[place, row] = agree(key, (answer or {}).get(key), gold[key])
     return {**dict(zip(KEYS, right, strict=True)), "joint": right.min(axis=0)}
 
@@ -138,8 +148,10 @@ def _family(value: Any) -> str | None:
 
 
 def _number(value: Any) -> float | None:
-    """A finite number, or text that spells one; None otherwise (also for True and False)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+    """A finite number of whatever type, or text that spells one; None otherwise (also for True, False and 3_0)."""
+    if isinstance(value, bool) or not isinstance(value, (Real, Decimal, str)):
+        return None
+    if isinstance(value, str) and "_" in value:  # Python's own way to write thousands
         return None
     try:
         number = float(value)

@@ -11,7 +11,18 @@ import numpy as np
 
 from t2imetrics._card import MetricCard, Weights
 from t2imetrics._encoder import folder_or_bundled, read_encoder
-from t2imetrics._scorer import Floats, Ints, Scorer, Setting, batches, choose, finite, same_length
+from t2imetrics._scorer import (
+    Floats,
+    Ints,
+    Scorer,
+    Setting,
+    batches,
+    choose,
+    finite,
+    listed,
+    require_texts,
+    same_length,
+)
 from t2imetrics._weights import fetch_folder
 from t2imetrics.errors import OptionError
 
@@ -86,6 +97,7 @@ class BertScore(Scorer):
 
     def score_all(self, candidates: Sequence[str], references: Sequence[str]) -> dict[str, Floats]:
         """`precision`, `recall` and `f1`, each of shape (n,)."""
+        candidates, references = require_texts(listed(candidates)), require_texts(listed(references))
         n = same_length(candidates, references)
         values, failed = np.zeros((3, n)), np.ones(n, bool)
         order = sorted(range(n), key=lambda i: references[i])  # a reference that many rows share is encoded once
@@ -100,6 +112,7 @@ class BertScore(Scorer):
         return {m: np.where(failed, self.card.failed_value, row) for m, row in zip(MEASURES, rescaled, strict=True)}
 
     def tokens(self, texts: Sequence[str]) -> Ints:
+        texts = require_texts(listed(texts))
         return np.array([len(self.tokenizer(self._spell(text))["input_ids"]) for text in texts], np.int64)
 
     def _rescaled(self, measure: str, raw: Floats) -> Floats:

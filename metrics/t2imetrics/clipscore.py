@@ -8,7 +8,7 @@ from typing import Any
 
 from t2imetrics._card import MetricCard, Weights
 from t2imetrics._images import CentreCrop
-from t2imetrics._scorer import Floats, Ints, PictureScorer, Setting, choose
+from t2imetrics._scorer import Floats, Ints, PictureScorer, Setting, choose, listed, require_texts
 
 TAG = "openai"
 #: backbone -> open_clip's architecture (OpenAI's weights were trained with QuickGELU)
@@ -81,4 +81,4 @@ class ClipScore(PictureScorer):
         return self.factor * (cosine.clip(min=0.0) if self.clipped else cosine)
 
     def tokens(self, texts: Sequence[str]) -> Ints:
-        return self.towers.tokens([self.prefix + text for text in texts])
+        return self.towers.tokens([self.prefix + text for text in require_texts(listed(texts))])

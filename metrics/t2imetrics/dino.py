@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from t2imetrics._card import MetricCard, Weights
-from t2imetrics._images import normalise, to_tensor
+from t2imetrics._images import long_side, normalise, to_tensor
 from t2imetrics._scorer import Floats, PictureScorer, Setting
 from t2imetrics._weights import fetch_folder, find_part, or_damaged, read_json, require_finite
 from t2imetrics.clip_image import likeness
@@ -34,7 +34,7 @@ class ImageNetCrop:
     def __call__(self, image: Image.Image) -> torch.Tensor:
         width, height = image.size
         short = self.size * 8 // 7
-        long = int(short * max(width, height) / min(width, height))
+        long = long_side(image, short)
         shape = (short, long) if width <= height else (long, short)
         left, top = (round((side - self.size) / 2.0) for side in shape)
         resized = image if shape == image.size else image.resize(shape, Image.Resampling.BICUBIC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from PIL import Image
 from t2imetrics._card import MetricCard, Weights
 from t2imetrics._frechet import Moments, frechet
 from t2imetrics._images import CentreCrop
-from t2imetrics._scorer import Floats, Scorer, Setting, finite
+from t2imetrics._scorer import Floats, Scorer, Setting, finite, listed
 from t2imetrics._weights import UrlFile, fetch, or_damaged, read_checkpoint, require_finite
 from t2imetrics.errors import InputError
 
@@ -21,6 +21,7 @@ __all__ = ["Distance", "Fid", "Moments", "fid", "fid_of", "frechet"]
 
 if TYPE_CHECKING:
     from t2imetrics._batch import Batch, How
+    from t2imetrics._clip import Towers
 
 INCEPTION = UrlFile(
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
@@ -37,7 +38,13 @@ def fid(features_a: ArrayLike, features_b: ArrayLike) -> float:
 
 
 def fid_of(a: Moments, b: Moments) -> float:
-    """Frechet distance between two sets given by their moments."""
+    """Frechet distance between two sets given by their moments.
+
+    Raises:
+        InputError: fewer than two rows on a side, or features of different width.
+    """
+    if min(a.n, b.n) >= 2 and a.total.shape != b.total.shape:
+        raise InputError(f"features of {len(a.total)} and {len(b.total)} numbers have no distance")
     return frechet(a.mean, a.covariance, b.mean, b.covariance)
 
 
@@ -107,13 +114,13 @@ class Fid(Scorer):
         from t2imetrics._batch import prepared
 
         done = [np.empty((0, self.width))]
-        for first, batch in prepared(images, self.setting.batch_size, self.hows, self.setting.workers):
+        for first, batch in prepared(listed(images), self.setting.batch_size, self.hows, self.setting.workers):
             done.append(finite(self.card.name, self.take(batch), first))
         return np.concatenate(done)
 
     def failed_features(self) -> Floats:
         """Features of a plain grey picture, shape (1, d): what a row without a picture adds to the set."""
-        return self.features([Image.new("RGB", (64, 64), (127, 127, 127))])
+        return self.features([Image.new("RGB", (64, 64), (128, 128, 128))])
 
     def score(self, rows: Sequence[Any], against: Sequence[Any]) -> Floats:
         """Distance of two sets of pictures, which may differ in number; shape (1,)."""
@@ -132,31 +139,45 @@ def _inception(setting: Setting) -> Network:
     from t2imetrics import _inception as inception
 
     path, weights = fetch(INCEPTION)
-    device = setting.torch_device()
-    network = or_damaged(path, lambda: inception.build(read_checkpoint(path))).to(device)
+    network = or_damaged(path, lambda: inception.build(read_checkpoint(path))).to(setting.torch_device())
     require_finite(weights, network)
-    how = inception.preprocess
+    take = _Pool(network, inception.preprocess, setting)
+    return take, (take.how,), inception.WIDTH, weights, Fid.card.note
 
-    def take(batch: Batch) -> Floats:
-        with setting.running():
-            found = network(batch.pixels(how).to(device))
+
+@dataclass(frozen=True)
+class _Pool:
+    """Inception's pool features (n, d) of a batch."""
+
+    network: Any
+    how: How
+    setting: Setting
+
+    def __call__(self, batch: Batch) -> Floats:
+        with self.setting.running():
+            found = self.network(batch.pixels(self.how).to(self.setting.torch_device()))
         features: Floats = found.double().cpu().numpy()
         return features
-
-    return take, (how,), inception.WIDTH, weights, Fid.card.note
 
 
 def _picture_tower(setting: Setting) -> Network:
     from t2imetrics import _clip
 
     towers = _clip.load_folder(setting, "clip")
-    how = CentreCrop(towers.size, towers.mean, towers.std)
+    take = _Units(towers, CentreCrop(towers.size, towers.mean, towers.std))
     note = f"not Inception: unit vectors of the CLIP picture tower times {TOWER_SCALE:g}; preprocessing A"
+    width = int(towers.model.visual.output_dim)
+    return take, (take.how,), width, towers.weights, note + "; a failed row enters as a grey picture"
 
-    def take(batch: Batch) -> Floats:
-        raw = towers.image_features(batch, how).numpy().astype(np.float64)
+
+@dataclass(frozen=True)
+class _Units:
+    """Unit vectors of a picture tower times `TOWER_SCALE`, (n, d), of a batch."""
+
+    towers: Towers
+    how: How
+
+    def __call__(self, batch: Batch) -> Floats:
+        raw = self.towers.image_features(batch, self.how).numpy().astype(np.float64)
         scaled: Floats = TOWER_SCALE * raw / np.linalg.norm(raw, axis=1, keepdims=True).clip(min=1e-12)
         return scaled
-
-    width = int(towers.model.visual.output_dim)
-    return take, (how,), width, towers.weights, note + "; a failed row enters as a grey picture"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from t2imetrics._card import MetricCard, Weights
 from t2imetrics._images import CentreCrop
-from t2imetrics._scorer import Floats, Ints, PictureScorer, Setting
+from t2imetrics._scorer import Floats, Ints, PictureScorer, Setting, listed, require_texts
 from t2imetrics._weights import (
     HubFile,
     fetch,
@@ -20,8 +21,9 @@ from t2imetrics._weights import (
     read_checkpoint,
     read_json,
     require_finite,
+    together,
 )
-from t2imetrics.errors import WeightsError
+from t2imetrics.errors import WeightsError, shorten
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +79,7 @@ class ImageReward(PictureScorer):
         return (raw - float(self.config["mean"])) / float(self.config["std"])
 
     def tokens(self, texts: Sequence[str]) -> Ints:
-        return np.array([len(self.tokenizer.encode(text).ids) for text in texts], np.int64)
+        return np.array([len(self.tokenizer.encode(text).ids) for text in require_texts(listed(texts))], np.int64)
 
     def _encode(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and mask (n, t), padded to the longest text; padding to the limit, as released, changes nothing."""
@@ -97,13 +99,32 @@ def _load(setting: Setting) -> tuple[dict[str, Any], Path, Weights, Any]:
     if setting.weights == "published":
         config = _blip.PUBLISHED
         path, weights = fetch(CHECKPOINT)
-        vocabulary, _ = fetch(VOCABULARY)
+        vocabulary, words = fetch(VOCABULARY)
+        weights = replace(weights, files=together(weights, words))
         state = or_damaged(path, lambda: _blip.convert(read_checkpoint(path)))
     else:
         folder, weights = find_folder(setting.weights, "reward")
         config, vocabulary, path = read_json(folder / "config.json"), folder / "vocab.txt", folder / "model.safetensors"
+        _require_numbers(folder / "config.json", config)
         state = read_checkpoint(path)
     return config, vocabulary, weights, or_damaged(path, lambda: _blip.RewardModel(config, state))
+
+
+def _require_numbers(path: Path, config: dict[str, Any]) -> None:
+    """WeightsError unless the configuration states how a reward is standardised and how much of a text is read."""
+    for key in ("mean", "std", "max_length"):
+        value: Any = config.get(key)
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or (key != "mean" and value <= 0):
+            raise WeightsError(f"{path}: '{key}' must be a number, got {shorten(repr(value), 40)}")
+    for part in ("vision", "text"):
+        if not isinstance(config.get(part), dict):
+            raise WeightsError(f"{path}: '{part}' must be an object of BLIP's settings")
+    most = config["text"].get("max_position_embeddings", 512)
+    if not isinstance(most, int) or not 2 <= config["max_length"] <= most:
+        raise WeightsError(
+            f"{path}: max_length {config['max_length']} is not in 2 to {most}, the positions of the text"
+        )
 
 
 def _tokenizer(vocabulary: Path, vocab_size: int) -> Any:

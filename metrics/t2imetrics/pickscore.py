@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from t2imetrics._card import MetricCard, Weights
-from t2imetrics._images import CLIP_MEAN, CLIP_STD
+from t2imetrics._images import CLIP_MEAN, CLIP_STD, long_side
 from t2imetrics._scorer import Floats, Ints, PictureScorer, Setting
-from t2imetrics._weights import fetch_folder, find_part
+from t2imetrics._weights import fetch_folder, find_part, together
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ class HfCrop:
         import torch
 
         width, height = image.size
-        long = int(self.size * max(width, height) / min(width, height))
+        long = long_side(image, self.size)
         shape = (self.size, long) if width <= height else (long, self.size)
         resized = image.resize(shape, Image.Resampling.BICUBIC)
         left, top = ((side - self.size) // 2 for side in shape)
@@ -103,7 +103,7 @@ def _load(setting: Setting) -> Towers:
 
     if setting.weights == "published":
         folder, weights = fetch_folder(REPOSITORY, FILES, "model.safetensors")
-        words, _ = fetch_folder(WORDS, WORD_FILES, "vocab.json")
-        return clip_towers(folder, words, weights, setting)
+        words, vocabulary = fetch_folder(WORDS, WORD_FILES, "vocab.json")
+        return clip_towers(folder, words, replace(weights, files=together(weights, vocabulary)), setting)
     folder, weights = find_part("pickscore", setting.weights, "pick")
     return clip_towers(folder, folder, weights, setting)

@@ -11,7 +11,7 @@ import numpy as np
 
 from t2imetrics._card import MetricCard, Weights
 from t2imetrics._encoder import folder_or_bundled, read_encoder
-from t2imetrics._scorer import Floats, Ints, Scorer, Setting, batches, finite, same_length
+from t2imetrics._scorer import Floats, Ints, Scorer, Setting, batches, finite, listed, require_texts, same_length
 from t2imetrics._weights import fetch_folder, read_json
 from t2imetrics.bertscore import position_limit
 from t2imetrics.errors import WeightsError
@@ -65,6 +65,7 @@ class Sbert(Scorer):
 
         A text without a token (nothing but space or invisible characters) on either side scores `card.failed_value`.
         """
+        rows, against = require_texts(listed(rows)), require_texts(listed(against))
         n = same_length(rows, against)
         values = np.full(n, self.card.failed_value)
         order = sorted(range(n), key=lambda i: against[i])  # a reference that many rows share is encoded once
@@ -78,7 +79,9 @@ class Sbert(Scorer):
         return finite(self.card.name, values)
 
     def tokens(self, texts: Sequence[str]) -> Ints:
-        return np.array([len(self.tokenizer(text.strip())["input_ids"]) for text in texts], np.int64)
+        return np.array(
+            [len(self.tokenizer(text.strip())["input_ids"]) for text in require_texts(listed(texts))], np.int64
+        )
 
     def _encode(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """Unit-length embeddings (d,) of each different text with a token of its own."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from t2imetrics._card import MetricCard
-from t2imetrics._scorer import Floats, Scorer, Setting, choose, same_length
+from t2imetrics._scorer import Floats, Scorer, Setting, choose, same_length, whole_number
 from t2imetrics.errors import InputError, OptionError, shorten
 
 
@@ -22,8 +22,7 @@ def top1(chosen: Sequence[str | None], gold: Sequence[str]) -> Floats:
 def topk(rankings: Sequence[Sequence[str] | None], gold: Sequence[str], k: int) -> Floats:
     """1 where the gold id is among the first `k` of the ranking, else 0; shape (n,)."""
     same_length(rankings, gold)
-    if k < 1:
-        raise OptionError(f"k must be at least 1, got {k}")
+    whole_number("k", k, 1)
     pairs = zip(_different(rankings), gold, strict=True)
     return np.array([float(right in ranked[:k]) for ranked, right in pairs])
 
@@ -61,11 +60,11 @@ def _near(a: str, b: str, families: Mapping[str, Collection[str]]) -> bool:
 def base_model(chosen: Sequence[str | None], gold: Sequence[str], bases: Mapping[str, str]) -> Floats:
     """1 where chosen and gold id share a base model (`bases`: id -> base model), else 0; shape (n,).
 
-    An id that is not in `bases` shares a base with nothing.
+    An id that is not in `bases` shares a base with nothing but itself.
     """
     same_length(chosen, gold)
     pairs = zip(chosen, gold, strict=True)
-    return np.array([float(a is not None and bases.get(a, a) == bases.get(b, b)) for a, b in pairs])
+    return np.array([float(a is not None and (a == b or (a in bases and bases[a] == bases.get(b)))) for a, b in pairs])
 
 
 class Selection(Scorer):
@@ -94,8 +93,7 @@ class Selection(Scorer):
 
     def __init__(self, setting: Setting, k: int = 1, measure: str = "top") -> None:
         choose("measure", measure, ("top", "mrr"))
-        if k < 1:
-            raise OptionError(f"k must be at least 1, got {k}")
+        whole_number("k", k, 1)
         if measure == "mrr" and k > 1:
             raise OptionError(f"measure 'mrr' reads whole rankings: leave out k, got {k}")
         self.k, self.measure = k, measure

@@ -13,7 +13,18 @@ import numpy as np
 
 from t2imetrics._batch import Batch, How, prepared
 from t2imetrics._registry import load
-from t2imetrics._scorer import Floats, PictureScorer, Precision, Scorer, batches, finite, same_length
+from t2imetrics._scorer import (
+    Floats,
+    PictureScorer,
+    Precision,
+    Scorer,
+    batches,
+    column,
+    finite,
+    listed,
+    require_texts,
+    same_length,
+)
 from t2imetrics.errors import InputError, OptionError
 from t2imetrics.fid import Distance, Fid
 
@@ -106,15 +117,18 @@ class Suite:
         self, images: Sequence[Any], texts: Sequence[str] | None = None, gold: Sequence[Any] | None = None
     ) -> Iterator[Part]:
         """What `score` is put together from, batch by batch and in order; memory does not grow with the rows."""
-        self._require(len(images), texts, gold)
-        words = repeat(None) if texts is None else batches(texts, self.batch_size)
+        images = listed(images)
+        texts, gold = (None if rows is None else listed(rows) for rows in (texts, gold))
+        self._require(images, texts, gold)
+        nothing = repeat(None, -(-len(images) // self.batch_size))
+        words = nothing if texts is None else batches(texts, self.batch_size)
         drawn = prepared(images, self.batch_size, self._hows(), self.workers)
-        for (first, batch), text, other in zip(drawn, words, self._others(gold), strict=False):
-            values = {
-                name: finite(name, scorer.rows(batch, other if scorer.card.reads == "images+images" else text), first)
-                for name, scorer in self.scorers.items()
-                if isinstance(scorer, PictureScorer)
-            }
+        for (first, batch), text, other in zip(drawn, words, self._others(gold, len(images)), strict=True):
+            values: dict[str, Floats] = {}
+            for name, scorer in self.scorers.items():
+                if isinstance(scorer, PictureScorer):
+                    against = other if scorer.card.reads == "images+images" else text
+                    values[name] = column(name, scorer.rows(batch, against), len(batch), first)
             yield Part(first, values, self._features(first, batch, other))
 
     def _features(self, first: int, batch: Batch, other: Any) -> tuple[Floats, Floats] | None:
@@ -123,20 +137,24 @@ class Suite:
                 return finite(name, scorer.take(batch), first), finite(name, scorer.take(other), first)
         return None
 
-    def _require(self, n: int, texts: Sequence[str] | None, gold: Sequence[Any] | None) -> None:
+    def _require(self, images: Sequence[Any], texts: Sequence[str] | None, gold: Sequence[Any] | None) -> None:
+        """Every list that is given has a row for each picture, whether or not a metric asks for it."""
+        for given in (texts, gold):
+            if given is not None:
+                same_length(images, given)
         for name, scorer in self.scorers.items():
-            needed, given = ("texts", texts) if scorer.card.reads == "images+text" else ("gold", gold)
-            if not self._compares(scorer) and needed == "gold":
-                continue
-            if given is None:
-                raise InputError(f"metric '{name}' needs {needed}")
-            same_length(range(n), given)
+            if scorer.card.reads == "images+text":
+                if texts is None:
+                    raise InputError(f"metric '{name}' needs texts")
+                require_texts(texts)
+            elif gold is None and self._compares(scorer):
+                raise InputError(f"metric '{name}' needs gold")
 
-    def _others(self, gold: Sequence[Any] | None) -> Iterator[Any]:
-        """Batches of the pictures to compare with, prepared for those metrics that do."""
+    def _others(self, gold: Sequence[Any] | None, n: int) -> Iterator[Any]:
+        """Batches of the pictures to compare `n` with, prepared for those metrics that do."""
         hows = self._hows(comparing=True)
         if gold is None or not hows:
-            return repeat(None)
+            return repeat(None, -(-n // self.batch_size))
         return (batch for _, batch in prepared(gold, self.batch_size, hows, self.workers))
 
     def _hows(self, comparing: bool = False) -> tuple[How, ...]:

@@ -228,6 +228,8 @@ def test_the_published_file_is_loaded_on_the_tower_of_clipscore(published, monke
     suite = t2imetrics.Suite(("clipscore", "aesthetic"), device="cpu")
     found = suite.scorers["aesthetic"]
     assert found.towers is suite.scorers["clipscore"].towers
-    assert found.card.weights == t2imetrics.Weights(FILE, aesthetic.COMMIT, digest)
+    weights = found.card.weights
+    assert (weights.name, weights.revision, weights.sha256) == (FILE, aesthetic.COMMIT, digest)
+    assert len(weights.files) == 64
     assert "picture tower open_clip ViT-L-14-quickgelu openai, sha256 " in found.card.note
     assert found.score(paths[:8]).std() > 0.1

@@ -52,3 +52,17 @@ def test_every_metric_offers_the_aggregate_its_card_declares(scorers) -> None:
     assert isinstance(t2imetrics.load("fid", weights=scorers, device="cpu").aggregate(), Distance)
     with pytest.raises(InputError, match="no per-row values"):
         t2imetrics.load("unified").aggregate()
+
+
+def test_a_mean_added_to_itself_stays_what_it_is() -> None:
+    mean = Mean().update([0.1, 1e20, -1e20, 0.7])
+    before = mean.compute()
+    assert mean.merge(mean).n == 8
+    assert mean.compute() == before
+
+
+def test_a_sum_beyond_float64_is_refused_and_nothing_is_added() -> None:
+    mean = Mean().update([1.0])
+    with pytest.raises(InputError, match="too large to be averaged"):
+        mean.update([1e308, 1e308, -1e308, -1e308])
+    assert (mean.n, mean.compute()) == (1, 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import t2imetrics
 from PIL import Image
+from t2imetrics._weights import fingerprint
 from t2imetrics.errors import ImageError, InputError, OptionError, WeightsError
 from t2imetrics.fid import fid
 
@@ -156,7 +158,7 @@ def test_weights_are_held_to_their_digests(tmp_path) -> None:
     card = t2imetrics.load("clipscore", weights=tmp_path, device="cpu").card
     about = json.loads((tmp_path / "clip" / "weights.json").read_text())
     assert card.weights == t2imetrics.Weights(
-        "mine", None, about["sha256"]["model.safetensors"], "test: from seeded numbers"
+        "mine", None, about["sha256"]["model.safetensors"], "test: from seeded numbers", fingerprint(about["sha256"])
     )
     config = tmp_path / "clip" / "open_clip_config.json"
     config.write_text(config.read_text() + " ")
@@ -172,3 +174,63 @@ def test_weights_that_do_not_fit_the_configuration_are_an_error(tmp_path) -> Non
     with pytest.raises(WeightsError, match="cannot be loaded") as caught:
         t2imetrics.load("clipscore", weights=tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_is_the_same_to_the_bit_whatever_was_scored_before(pictures) -> None:
+    texts = [f"a picture of thing {i} " + "and more " * i for i in range(8)]
+    rows = pictures[:4]
+    fresh = t2imetrics.load("clipscore", weights="miniature", device="cpu").score(rows, texts[4:])
+    for before in (texts[4:5], texts[5:7], texts[:3], texts):
+        used = t2imetrics.load("clipscore", weights="miniature", device="cpu")
+        used.score(pictures[: len(before)], before)
+        assert used.score(rows, texts[4:]).tolist() == fresh.tolist()
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        (None, "preprocess_cfg must be an object, got None"),
+        ({"mean": "half"}, "mean must be three numbers, got 'half'"),
+        ({"std": [1, 1, 0]}, "std must be three numbers"),
+        ({"interpolation": "bilinear"}, 'asks for interpolation "bilinear", this metric does bicubic'),
+        ({"resize_mode": "squash"}, 'asks for resize_mode "squash", this metric does shortest'),
+        ({"size": 64}, "asks for size 64, this metric does 32"),
+    ],
+)
+def test_a_preparation_that_is_not_done_is_refused(tmp_path, about: object, told: str) -> None:
+    small.write_clip(tmp_path / "clip", "mine")
+    path = tmp_path / "clip" / "open_clip_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "preprocess_cfg": about}))
+    small.seal(tmp_path / "clip", "mine")
+    with pytest.raises(WeightsError, match=re.escape(told)):
+        t2imetrics.load("clipscore", weights=tmp_path, device="cpu")
+
+
+def test_the_folder_of_one_network_is_not_taken_for_another(tmp_path) -> None:
+    small.write_clip(tmp_path / "clip", "mine")
+    with pytest.raises(WeightsError, match="holds no hps"):
+        t2imetrics.load("hpsv2", weights=tmp_path / "clip", device="cpu")
+    assert t2imetrics.load("clipscore", weights=tmp_path / "clip", device="cpu").card.weights.name == "mine"
+    moved = (tmp_path / "clip").rename(tmp_path / "tuned")
+    with pytest.raises(WeightsError, match='nor does its own state "kind": "clip"'):
+        t2imetrics.load("clipscore", weights=moved, device="cpu")
+    about = json.loads((moved / "weights.json").read_text())
+    (moved / "weights.json").write_text(json.dumps({**about, "kind": "clip"}))
+    assert t2imetrics.load("clipscore", weights=moved, device="cpu").card.weights.name == "mine"
+
+
+def test_every_file_that_is_read_has_a_digest_and_counts(tmp_path) -> None:
+    small.write_clip(tmp_path / "clip", "mine")
+    card = t2imetrics.load("fid", weights=tmp_path, device="cpu").card
+    path, sealed = tmp_path / "clip" / "open_clip_config.json", tmp_path / "clip" / "weights.json"
+    path.write_text(path.read_text().replace("0.25", "0.5"))
+    small.seal(tmp_path / "clip", "mine")
+    other = t2imetrics.load("fid", weights=tmp_path, device="cpu").card
+    assert other.weights.sha256 == card.weights.sha256
+    assert other.weights.files != card.weights.files
+    about = json.loads(sealed.read_text())
+    for name in ("open_clip_config.json", "bpe.txt.gz"):
+        left = {key: value for key, value in about["sha256"].items() if key != name}
+        sealed.write_text(json.dumps({**about, "sha256": left}))
+        with pytest.raises(WeightsError, match=f"states no sha256 of {re.escape(name)}"):
+            t2imetrics.load("fid", weights=tmp_path, device="cpu")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import t2imetrics
 from t2imetrics._images import open_rgb
-from t2imetrics._weights import sha256_of
+from t2imetrics._weights import fingerprint, sha256_of
 from t2imetrics.errors import ImageError, InputError, OptionError, WeightsError
 
 from tests.metrics import small_weights as small
@@ -130,7 +130,9 @@ def test_the_published_tower_is_fetched_recorded_and_loaded(
     scorer = t2imetrics.load("clip_image", device="cpu", backbone=backbone)
     assert asked == [f"{architecture}-quickgelu"]
     label = f"open_clip {architecture}-quickgelu openai"
-    assert scorer.card.weights == t2imetrics.Weights(label, None, sha256_of(path))
+    assert scorer.card.weights == t2imetrics.Weights(
+        label, None, sha256_of(path), files=fingerprint({label: sha256_of(path)})
+    )
     lock = next((tmp_path / "t2imetrics-home").rglob("*.json"))
     assert json.loads(lock.read_text())["sha256"] == sha256_of(path)
     assert scorer.score(paths[:1], paths[:1]) == pytest.approx([100], abs=1e-4)

@@ -15,7 +15,7 @@ import pytest
 import t2imetrics
 from PIL import Image
 from t2imetrics._images import open_rgb
-from t2imetrics._weights import sha256_of
+from t2imetrics._weights import fingerprint, sha256_of
 from t2imetrics.dino import ImageNetCrop
 from t2imetrics.errors import ImageError, InputError, WeightsError
 
@@ -206,6 +206,8 @@ def test_the_published_file_of_old_names_is_fetched_recorded_and_loaded(
     repo = "facebook/dino-vits16"
     assert asked == [(repo, "config.json", None), (repo, "pytorch_model.bin", None)]
     digest = sha256_of(hub / "pytorch_model.bin")
-    assert published.card.weights == t2imetrics.Weights(f"{repo}/pytorch_model.bin", "c0ffee", digest)
+    files = fingerprint({name: sha256_of(hub / name) for name in ("config.json", "pytorch_model.bin")})
+    expected = t2imetrics.Weights(f"{repo}/pytorch_model.bin", "c0ffee", digest, files=files)
+    assert published.card.weights == expected
     assert published.card.note == t2imetrics.card("dino").note
     np.testing.assert_array_equal(published.score(paths[:4], paths[4:8]), scorer.score(paths[:4], paths[4:8]))

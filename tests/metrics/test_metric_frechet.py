@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from t2imetrics._frechet import Moments, frechet
 from t2imetrics.errors import InputError
-from t2imetrics.fid import fid, fid_of
+from t2imetrics.fid import Distance, fid, fid_of
 
 
 def draw(seed: int, n: int, d: int) -> np.ndarray:
@@ -67,3 +67,15 @@ def test_one_picture_is_too_few_and_shapes_must_fit() -> None:
         Moments.of(np.ones((2, 3))) + Moments.of(np.ones((2, 4)))
     with pytest.raises(InputError, match="shape"):
         Moments.of(np.ones(3))
+
+
+def test_features_that_have_no_distance_are_told() -> None:
+    with pytest.raises(InputError, match="not numbers"):
+        fid(np.full((3, 2), np.nan), np.ones((3, 2)))
+    with pytest.raises(InputError, match="features of 3 and 4 numbers have no distance"):
+        fid(np.ones((2, 3)), np.ones((2, 4)))
+
+
+def test_either_side_may_be_empty() -> None:
+    a, b = draw(9, 6, 3), draw(10, 5, 3)
+    assert Distance().update([], b).update(a, []).compute() == fid(a, b)

@@ -179,3 +179,21 @@ def test_missing_weights_are_named(tmp_path) -> None:
     (tmp_path / "reward" / "weights.json").write_text(json.dumps({"name": "x", "sha256": {}}))
     with pytest.raises(WeightsError, match="states no sha256"):
         t2imetrics.load("imagereward", weights=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"mean": None}, "'mean' must be a number, got None"),
+        ({"std": 0}, "'std' must be a number, got 0"),
+        ({"max_length": "35"}, "'max_length' must be a number"),
+        ({"max_length": 9999}, "max_length 9999 is not in 2 to 512"),
+        ({"text": None}, "'text' must be an object"),
+    ],
+)
+def test_a_configuration_that_says_too_little_is_told(tmp_path, change: dict[str, object], told: str) -> None:
+    small.write_reward(tmp_path / "reward")
+    (tmp_path / "reward" / "config.json").write_text(json.dumps({**small.REWARD_CONFIG, **change}))
+    small.seal(tmp_path / "reward", "mine")
+    with pytest.raises(WeightsError, match=told):
+        t2imetrics.load("imagereward", weights=tmp_path, device="cpu")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from t2imetrics._images import centre_crop, fit_and_pad, open_rgb, to_tensor
+from t2imetrics._batch import prepared
+from t2imetrics._images import CentreCrop, centre_crop, fit_and_pad, open_rgb, to_tensor
+from t2imetrics.dino import ImageNetCrop
 from t2imetrics.errors import ImageError
+from t2imetrics.pickscore import HfCrop
 
 torch = pytest.importorskip("torch")
 sides = st.integers(3, 150)
@@ -84,3 +88,49 @@ def test_a_truncated_file_is_an_error(tmp_path) -> None:
     noise(64, 64).save(tmp_path / "a.png")
     with pytest.raises(ImageError):
         open_rgb((tmp_path / "a.png").read_bytes()[:3000])
+
+
+def test_mode_i_keeps_eight_bits_and_shrinks_sixteen() -> None:
+    small, deep = (Image.fromarray(np.array([values], np.int32)) for values in ([0, 90, 255], [0, 32768, 65535]))
+    assert small.mode == deep.mode == "I"
+    assert [open_rgb(small).getpixel((x, 0))[0] for x in range(3)] == [0, 90, 255]
+    assert [open_rgb(deep).getpixel((x, 0))[0] for x in range(3)] == [0, 128, 255]
+
+
+def test_sixteen_bit_grey_that_is_clear_lies_on_white() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.array([[0, 30000, 65535]], np.uint16)).save(buffer, "PNG", transparency=30000)
+    assert [open_rgb(buffer.getvalue()).getpixel((x, 0))[0] for x in range(3)] == [0, 255, 255]
+
+
+def test_pictures_without_a_range_or_without_pixels_are_refused() -> None:
+    with pytest.raises(ImageError, match=r"row 2: .*floating point \(mode F\)"):
+        open_rgb(Image.new("F", (4, 4), 0.5), 2)
+    with pytest.raises(ImageError, match=r"it has no pixels \(0 x 5\)"):
+        open_rgb(Image.new("RGB", (0, 5)))
+
+
+@pytest.mark.parametrize("how", [CentreCrop(32), ImageNetCrop(32), HfCrop(32)])
+def test_a_strip_is_refused_by_name_of_its_row_before_it_fills_the_memory(how: Callable[..., object]) -> None:
+    rows = [Image.new("RGB", (2, 200)), Image.new("RGB", (1, 400_000))]
+    with pytest.raises(ImageError, match=r"row 1: .*1 x 400000 pixels is a strip"):
+        list(prepared(rows, 2, [how], 0))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_one_open_file_may_stand_in_many_rows(tmp_path, workers: int) -> None:
+    path = tmp_path / "a.tif"
+    noise(300, 200).save(path)
+    with path.open("rb") as file, Image.open(path) as lazy:
+        rows = [file, lazy] * 20
+        batches = [batch for _, batch in prepared(rows, 8, [], workers)]
+    found = [np.asarray(image) for batch in batches for image in batch.images]
+    assert len(found) == 40
+    assert all(np.array_equal(image, np.asarray(noise(300, 200))) for image in found)
+
+
+def test_a_broken_lazy_image_is_named_by_its_row(tmp_path) -> None:
+    noise(64, 64).save(tmp_path / "a.png")
+    broken = Image.open(io.BytesIO((tmp_path / "a.png").read_bytes()[:3000]))
+    with pytest.raises(ImageError, match="row 1: "):
+        list(prepared([noise(4, 4), broken], 1, [], 2))

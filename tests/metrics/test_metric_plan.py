@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import t2imetrics
@@ -180,3 +183,50 @@ def test_the_tolerant_rule_is_an_option_and_a_table() -> None:
     assert t2imetrics.load("arguments").score([answer], [GOLD]) == pytest.approx([0.4])
     with pytest.raises(OptionError, match="rule 'lax' is not known"):
         t2imetrics.load("arguments", rule="lax")
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float32, Decimal, Fraction])
+def test_numbers_of_every_type_are_numbers(kind: type) -> None:
+    assert same_argument("steps", kind(30), 30)
+    assert near_argument("steps", 25, kind(30))
+
+
+@pytest.mark.parametrize("answer", ["3_0", np.bool_(True), Decimal("nan"), Decimal("Infinity"), 30j])
+def test_what_is_no_number_agrees_with_nothing(answer: object) -> None:
+    assert not same_argument("steps", answer, 30)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("cfg_scale", float("nan"), "the gold 'cfg_scale' is no number: nan"),
+        ("width", "512px", "the gold 'width' is no number: '512px'"),
+        ("sampler", " ", "the gold 'sampler' is no name: ' '"),
+    ],
+)
+def test_a_gold_value_that_nobody_could_meet_is_an_error(key: str, value: object, told: str) -> None:
+    for table in (per_key, tolerant):
+        with pytest.raises(InputError, match=f"row 1: {told}"):
+            table([GOLD, GOLD], [GOLD, {**GOLD, key: value}])
+
+
+def test_arguments_that_are_no_mapping_are_told() -> None:
+    with pytest.raises(InputError, match="row 0: the gold arguments are a mapping of the five keys, got NoneType"):
+        per_key([GOLD], [None])
+    with pytest.raises(InputError, match="row 0: the answered arguments are a mapping of the five keys, got str"):
+        per_key(["steps: 30"], [GOLD])
+
+
+def test_the_name_of_a_base_is_no_model_of_it() -> None:
+    assert base_model(["SD1.5", "y", "z", "z"], ["y", "SD1.5", "z", "y"], {"y": "SD1.5"}).tolist() == [0, 0, 1, 0]
+
+
+def test_letters_are_no_rows_and_half_a_place_is_no_place() -> None:
+    with pytest.raises(InputError, match="got one string"):
+        top1("abc", "abd")
+    with pytest.raises(InputError, match="got one dict"):
+        t2imetrics.load("arguments").score(GOLD, GOLD)
+    with pytest.raises(OptionError, match=r"k must be a whole number, got 2\.5"):
+        topk([["a"]], ["a"], 2.5)
+    with pytest.raises(OptionError, match="k must be a whole number"):
+        t2imetrics.load("selection", k=2.5)

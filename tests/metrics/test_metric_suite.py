@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -130,3 +133,96 @@ def test_half_a_character_is_refused_with_its_row(name: str) -> None:
     first = [Image.new("RGB", (8, 8))] * 2 if scorer.card.reads == "images+text" else ["a", "b"]
     with pytest.raises(InputError, match="row 1: its text holds half a character"):
         scorer.score(first, ["a", "\ud800"])
+
+
+def test_columns_of_a_shuffled_table_are_paired_by_position(suite, scorers, pictures, texts, gold, tmp_path) -> None:
+    pandas = pytest.importorskip("pandas")
+    for i, (picture, other) in enumerate(zip(pictures, gold, strict=True)):
+        picture.save(tmp_path / f"{i}.png")
+        other.save(tmp_path / f"gold-{i}.png")
+    table = pandas.DataFrame({
+        "path": [str(tmp_path / f"{i}.png") for i in range(8)],
+        "gold": [str(tmp_path / f"gold-{i}.png") for i in range(8)],
+        "text": texts,
+    })  # fmt: skip
+    for rows in (table.iloc[[5, 2, 7, 0, 1, 3, 6, 4]], table[table.index > 2]):
+        lists = [rows[name].tolist() for name in ("path", "text", "gold")]
+        expected, found = suite.score(*lists), suite.score(rows.path, rows.text, rows.gold)
+        for name in NAMES:
+            assert found[name].tolist() == expected[name].tolist()
+        alone = suite.scorers["clipscore"]
+        assert alone.score(rows.path, rows.text).tolist() == alone.score(lists[0], lists[1]).tolist()
+        features = suite.scorers["fid"].features
+        assert (features(rows.path) == features(lists[0])).all()
+        for name in ("sbert", "bertscore"):
+            reader = t2imetrics.load(name, weights="miniature", device="cpu")
+            told = reader.score(rows.text, rows.text.shift(1, fill_value="a"))
+            assert told.tolist() == reader.score(lists[1], ["a", *lists[1][:-1]]).tolist()
+
+
+def test_lists_of_other_lengths_are_refused_even_where_no_metric_reads_them(scorers, pictures, texts) -> None:
+    one = t2imetrics.Suite(("clip_image",), scorers, "cpu", batch_size=1)
+    with pytest.raises(InputError, match="4 and 2 rows"):
+        one.score(pictures[:4], texts[:2], pictures[:4])
+    two = t2imetrics.Suite(("clipscore",), scorers, "cpu", batch_size=1)
+    with pytest.raises(InputError, match="4 and 2 rows"):
+        two.score(pictures[:4], texts[:4], pictures[:2])
+
+
+def test_letters_are_no_rows(suite) -> None:
+    sbert = t2imetrics.load("sbert", weights="miniature", device="cpu")
+    with pytest.raises(InputError, match="got one string"):
+        sbert.score("abc", "abd")
+    with pytest.raises(InputError, match="got one string"):
+        sbert.tokens("abc")
+    with pytest.raises(InputError, match="got one string"):
+        suite.scorers["fid"].features("cat.png")
+    with pytest.raises(InputError, match="got one string"):
+        suite.score("cat.png", "a")
+
+
+@pytest.mark.parametrize("text", [None, float("nan"), b"a", 7])
+def test_what_is_no_text_is_refused_with_its_row(suite, pictures, text: object) -> None:
+    with pytest.raises(InputError, match=f"row 1: a text is needed, got {type(text).__name__}"):
+        suite.scorers["clipscore"].score(pictures[:2], ["a", text])
+    with pytest.raises(InputError, match=f"row 1: a text is needed, got {type(text).__name__}"):
+        t2imetrics.load("sbert", weights="miniature", device="cpu").score(["a", text], ["a", "b"])
+
+
+def test_a_picture_file_may_have_a_name_that_is_no_text(suite, pictures, tmp_path) -> None:
+    path = os.path.join(os.fsencode(tmp_path), b"\xff.png")
+    try:
+        with open(path, "wb") as file:
+            pictures[0].save(file, "PNG")
+    except OSError:
+        pytest.skip("this file system keeps no such name")
+    clip = suite.scorers["clipscore"]
+    assert clip.score([os.fsdecode(path)], ["a"]).tolist() == clip.score([pictures[0]], ["a"]).tolist()
+
+
+class OneABatch(t2imetrics.PictureScorer):
+    """A metric that forgets its rows."""
+
+    card = dataclasses.replace(t2imetrics.card("dino"), name="forgetful", reads="images")
+
+    def __init__(self, setting: t2imetrics.Setting) -> None:
+        self.setting = setting
+
+    def rows(self, batch, against):
+        return np.array([1.0])
+
+
+def test_a_metric_that_gives_one_value_a_batch_is_refused(pictures, monkeypatch) -> None:
+    monkeypatch.setitem(t2imetrics._registry.BUILTIN, "forgetful", f"{__name__}:OneABatch")
+    with pytest.raises(InputError, match=r"'forgetful' gave values of shape \(1,\) for a batch of 8"):
+        t2imetrics.load("forgetful").score(pictures)
+    with pytest.raises(InputError, match=r"'forgetful' gave values of shape \(1,\) for a batch of 8"):
+        t2imetrics.Suite(("forgetful",)).score(pictures)
+
+
+def test_scorers_of_pictures_can_be_pickled(scorers, suite, pictures) -> None:
+    for name, scorer in suite.scorers.items():
+        again = pickle.loads(pickle.dumps(scorer))
+        take = lambda one, name=name: one.features(pictures) if name == "fid" else one.score(pictures, pictures)  # noqa: E731
+        if scorer.card.reads in ("images", "images+images"):
+            assert (take(again) == take(scorer)).all()

@@ -36,7 +36,9 @@ def test_the_first_download_is_recorded_and_then_demanded(hub) -> None:
     digest = hashlib.sha256(b"one").hexdigest()
     path, weights = fetch(FILE)
     assert path.read_bytes() == b"one"
-    assert weights == t2imetrics.Weights("someone/model/weights.bin", "c0ffee", digest)
+    assert weights == t2imetrics.Weights(
+        "someone/model/weights.bin", "c0ffee", digest, files=_weights.fingerprint({"weights.bin": digest})
+    )
     fetch(FILE)
     assert asked == [None, "c0ffee"], "the second time the recorded commit is asked for"
     (root / "weights.bin").write_bytes(b"two")
@@ -59,6 +61,14 @@ def test_a_folder_of_files_has_the_provenance_of_its_main_file(hub) -> None:
     folder, weights = fetch_folder("someone/model", ["config.json", "model.safetensors"], "model.safetensors")
     assert folder == root
     assert weights.name == "someone/model/model.safetensors"
+    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("model.safetensors", "config.json")}
+    assert weights.files == _weights.fingerprint(digests), "in whatever order"
+
+
+def test_the_fingerprint_of_weights_of_which_one_is_unknown_is_unknown() -> None:
+    known, unknown = t2imetrics.Weights("a", files="0" * 64), t2imetrics.Weights("b")
+    assert len(_weights.together(known, known)) == 64
+    assert _weights.together(known, unknown) == ""
 
 
 def test_a_damaged_lock_says_what_to_do(hub) -> None:

@@ -80,6 +80,8 @@ def assign(records: Iterable[Placed], seed: int, each: int, most: int | None) ->
             shown[record.plan.model].append(record)
     slots = [(number, record) for record in tested for number in range(each)]
     slots.sort(key=lambda slot: (slot[0], _draw(seed, "order", slot[1].id)))
+    for records_of in shown.values():
+        records_of.sort(key=lambda record: record.id)
     everyone = [record for model in sorted(shown) for record in shown[model]]
     return [_assignment(seed, number, record, shown, everyone) for number, record in slots[:most]]
 

@@ -31,7 +31,8 @@ class Endpoint:
     """Where a language model is reached and what it costs.
 
     `price_in` and `price_out` are USD per million tokens; `structured` asks for JSON by schema (an endpoint that
-    refuses that is asked for plain JSON).  `max_tokens` bounds an answer.  `patience` is the longest first pause between attempts in seconds.
+    refuses that is asked for plain JSON); `max_tokens` bounds an answer; `patience` is the longest first pause between
+    attempts in seconds.
     """
 
     base_url: str

@@ -29,6 +29,7 @@ function bubble(message) {
 }
 
 function figure(number, alt, caption, absent) {
+  if (number === null && absent === null) return null;
   const picture = number === null ? el("div", { class: "absent", dir: "auto" }, absent) : image(number, alt);
   return el("figure", {}, picture, el("figcaption", {}, caption));
 }
@@ -64,9 +65,11 @@ function draw(card) {
     el("span", { class: "soft small" }, [card.split, card.kind, ...card.slices].join(" · ")));
   const node = el("article", { class: "card", "aria-label": `item ${card.id}` }, header);
   node.append(el("ul", { class: "chat" }, ...card.messages.map(bubble)));
-  node.append(el("div", { class: "pair" },
+  const pair = [
     figure(card.drawn, `drawn by ${data.system} for item ${card.id}`, `drawn by ${data.system}`, card.absent),
-    figure(card.gold, `demonstration of item ${card.id}`, "demonstration", "not embedded")));
+    figure(card.gold, `demonstration of item ${card.id}`, "demonstration", data.drew ? "not embedded" : null),
+  ].filter((found) => found !== null);
+  if (pair.length > 0) node.append(el("div", { class: "pair" }, ...pair));
   if (card.approximated) node.append(el("p", { class: "small soft" }, `Approximated sampler: ${card.approximated}`));
   node.append(plan(card), scores(card), el("p", { class: "small soft" }, data.label));
   return node;

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2imetrics._images import open_rgb
-from t2imetrics._scorer import Floats, Scorer, Setting, finite, same_length
+from t2imetrics._scorer import Floats, Scorer, Setting, finite, listed, require_texts, same_length
 from t2imetrics.errors import InputError, OptionError, shorten
 from t2imetrics.reference._stubs import quiet, release
 
@@ -51,6 +51,7 @@ class PackageScorer(Scorer):
             InputError: lists of different lengths, or a row at which the package itself fails.
             ImageError: a picture that cannot be opened; the message names the row.
         """
+        rows, against = listed(rows), require_texts(listed(against))
         values = np.empty(same_length(rows, against))
         with quiet():
             for row, (picture, text) in enumerate(zip(rows, against, strict=True)):

@@ -14,7 +14,7 @@ import numpy as np
 
 from t2imetrics._card import MetricCard, Weights
 from t2imetrics._scorer import Ints, Setting
-from t2imetrics._weights import HubFile, fetch, find_folder, or_damaged, read_checkpoint, read_json
+from t2imetrics._weights import HubFile, fetch, find_folder, or_damaged, read_checkpoint, read_json, together
 from t2imetrics.errors import WeightsError
 from t2imetrics.imagereward import CHECKPOINT, VOCABULARY
 from t2imetrics.imagereward import ImageReward as Own
@@ -84,9 +84,10 @@ class ImageReward(PackageScorer):
 
 def _published() -> tuple[Any, Weights]:
     path, weights = fetch(CHECKPOINT)
-    model = build(fetch(MED_CONFIG)[0], fetch(VOCABULARY)[0])
+    (config, about), (vocabulary, words) = fetch(MED_CONFIG), fetch(VOCABULARY)
+    model = build(config, vocabulary)
     state = read_checkpoint(path)
-    return or_damaged(path, lambda: fill(model, state)), weights
+    return or_damaged(path, lambda: fill(model, state)), replace(weights, files=together(weights, about, words))
 
 
 def _folder(setting: Setting) -> tuple[Any, Weights]:
