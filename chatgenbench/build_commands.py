@@ -47,6 +47,7 @@ class Request:
     budget: float | None
     inputs: int
     max_items: int | None
+    with_train: bool
     facts: str | None
     test_share: float
     few_shot_threshold: int
@@ -158,7 +159,7 @@ def _play(request: Request) -> Any:
     from chatgenbench.build.play.run import Play
 
     facts: Any = request.facts or ("words" if request.llm_model == LOCAL else "llm")
-    return Play(request.seed, request.inputs, request.max_items, Gates(facts=facts))
+    return Play(request.seed, request.inputs, request.max_items, request.with_train, Gates(facts=facts))
 
 
 def _remember(workspace: Any, request: Request) -> str:

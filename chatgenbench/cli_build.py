@@ -97,6 +97,9 @@ def build(
     max_items: Annotated[
         int | None, typer.Option("--max-items", min=1, help="Ask for at most so many freestyle inputs.")
     ] = None,
+    with_train: Annotated[
+        bool, typer.Option("--with-train", help="Freestyle inputs for the training demonstrations, too.")
+    ] = False,
     facts: Annotated[
         Facts | None,
         typer.Option("--facts", help="How to see that a chat says what matters (llm; words for the local model)."),
@@ -149,7 +152,7 @@ def build(
             nsfw=nsfw.value, min_reactions=min_reactions, blocklist=blocklist, removals=removals, api=api,
             requests_per_second=requests_per_second, llm_base_url=llm_base_url, llm_model=llm_model,
             llm_price_in=llm_price_in, llm_price_out=llm_price_out, budget=budget, inputs=inputs,
-            max_items=max_items, facts=facts.value if facts else None, test_share=test_share,
+            max_items=max_items, with_train=with_train, facts=facts.value if facts else None, test_share=test_share,
             few_shot_threshold=few_shot_threshold,
             seed=seed, name=name, contact=contact, form=form.value, push_to_hub=push_to_hub, dry_run=dry_run,
         ),

@@ -29,13 +29,15 @@ def explain(
     from chatgenbench.commands import pool_folder
     from chatgenbench.evaluate.pipeline import check_machine, picture_seed
     from chatgenbench.evaluate.run import RunFolder, identity_of, started
+    from chatgenbench.quiet import quiet
     from chatgenbench.render import Pool, plan_estimate
 
     items = benchmark.subset(request.limit)
     for spec, system in systems.items():
         settings = request.settings(spec)
         started(folders[spec], identity_of(settings, benchmark, (system.name, system.revision)))
-    device, _ = check_machine(settings, benchmark)
+    with quiet():
+        device, _ = check_machine(settings, benchmark)
     rows: list[tuple[str, Plan]] = []
     answered = finished = 0
     for spec in systems:

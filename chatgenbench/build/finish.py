@@ -62,7 +62,7 @@ class Ending:
             UserError: no record is left to test on.
         """
         known = (record for record in self._placed() if record.plan.model in self._models)
-        found = assign(known, self.play.seed, self.play.inputs, self.play.max_items)
+        found = assign(known, self.play.seed, self.play.inputs, self.play.max_items, self.play.train)
         if not found:
             raise UserError(
                 "no record is left to test on: collect more (--max-models, --max-images), or raise --test-share; "

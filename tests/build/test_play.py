@@ -55,6 +55,9 @@ def test_assignments_depend_on_the_seed_alone_and_more_of_them_keep_the_first() 
     assert found != assign(records, 2, 2, None)
     assert assign(records, 1, 2, 25) == found[:25]
     assert len({task.id for task in found}) == len(found) == 120
+    trained = assign(records, 1, 2, None, train=True)
+    assert trained[:120] == found
+    assert {task.record.split for task in trained[120:]} == {"train"}
     kinds = Counter(task.kind for task in found)
     assert all(abs(kinds[kind] / 120 - share) < 0.15 for kind, share in SHARES.items())
 

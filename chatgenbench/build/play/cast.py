@@ -64,22 +64,22 @@ def _lines(name: str) -> list[str]:
     return (FOLDER / name).read_text("utf-8").splitlines()
 
 
-def assign(records: Iterable[Placed], seed: int, each: int, most: int | None) -> list[Assignment]:
-    """`each` inputs for every test record, at most `most` in all.
+def assign(records: Iterable[Placed], seed: int, each: int, most: int | None, train: bool = False) -> list[Assignment]:
+    """`each` inputs for every test record (and after those, if so asked, every training record), at most `most` in all.
 
     Which come first depends on the seed and the records' ids alone, so a larger `most` keeps what a smaller one asked.
     A reference picture is of the training split, of the same model where one has a picture, and never of the same
     component: not the gold picture, nothing near it, nothing by its creator.
     """
-    tested: list[Placed] = []
+    asked: list[Placed] = []
     shown: dict[str, list[Placed]] = defaultdict(list)
     for record in records:
-        if record.split != "train":
-            tested.append(record)
-        elif record.picture:
+        if train or record.split != "train":
+            asked.append(record)
+        if record.split == "train" and record.picture:
             shown[record.plan.model].append(record)
-    slots = [(number, record) for record in tested for number in range(each)]
-    slots.sort(key=lambda slot: (slot[0], _draw(seed, "order", slot[1].id)))
+    slots = [(number, record) for record in asked for number in range(each)]
+    slots.sort(key=lambda slot: (slot[1].split == "train", slot[0], _draw(seed, "order", slot[1].id)))
     for records_of in shown.values():
         records_of.sort(key=lambda record: record.id)
     everyone = [record for model in sorted(shown) for record in shown[model]]

@@ -21,11 +21,15 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Play:
-    """What a role-play is asked for: seed, inputs for each demonstration, the most in all, and the gates."""
+    """What a role-play is asked for: seed, inputs for each demonstration, the most in all, and the gates.
+
+    With `train`, the training demonstrations get inputs too, for systems that learn from chats.
+    """
 
     seed: int = 0
     inputs: int = 1
     max_items: int | None = None
+    train: bool = False
     gates: Gates = field(default_factory=Gates)
 
 

@@ -66,7 +66,7 @@ function draw(card) {
   const node = el("article", { class: "card", "aria-label": `item ${card.id}` }, header);
   node.append(el("ul", { class: "chat" }, ...card.messages.map(bubble)));
   const pair = [
-    figure(card.drawn, `drawn by ${data.system} for item ${card.id}`, `drawn by ${data.system}`, card.absent),
+    figure(card.drawn, `drawn by ${data.system} for item ${card.id}`, data.drew ? `drawn by ${data.system}` : data.system, card.absent),
     figure(card.gold, `demonstration of item ${card.id}`, "demonstration", data.drew ? "not embedded" : null),
   ].filter((found) => found !== null);
   if (pair.length > 0) node.append(el("div", { class: "pair" }, ...pair));
