@@ -343,4 +343,5 @@ def test_foreign_types_in_images_never_raise(changes: dict[str, Any], meta: dict
 def test_foreign_types_in_models_never_raise(changes: dict[str, Any], version: dict[str, Any]) -> None:
     odd = body(1)
     odd["modelVersions"][0] |= version
-    Hub([{**odd, **changes}, body(2)], Count()).catalog({"civitai:1@10": 1, "civitai:2@20": 1})
+    found = Hub([{**odd, **changes}, body(2)], Count()).catalog({"civitai:1@10": 1, "civitai:2@20": 1})
+    assert {model.id for model in found} <= {"civitai:1@10", "civitai:2@20"}
