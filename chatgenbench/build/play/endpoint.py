@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import random
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +83,8 @@ class Model:
         self._structured = endpoint.structured
         self._places = asyncio.Semaphore(endpoint.concurrency)
         self.spent = 0.0
+        self._promised = 0.0
+        self._settled = asyncio.Condition()
         self.asked = 0
         key = os.environ.get("CHATGENBENCH_LLM_KEY") or os.environ.get("OPENAI_API_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -112,22 +115,35 @@ class Model:
         key = digest_of(request)
         line = self._journal.get(key)
         if line is None:
-            async with self._places:
-                self._afford(request)
+            async with self._places, self._affordable(request):
                 line = {"id": key, "request": request, **await self._answer(key, request)}
                 self._journal.append(line)
-            self.asked += 1
-            self.spent += self._cost(line["usage"])
+                self.asked += 1
+                self.spent += self._cost(line["usage"])
         return Reply(key, line["text"], line["response_id"], line["model"])
 
-    def _afford(self, request: dict[str, Any]) -> None:
+    @asynccontextmanager
+    async def _affordable(self, request: dict[str, Any]) -> AsyncIterator[None]:
+        """Hold back what a request may cost at worst; wait while others may still turn out cheaper than they might."""
+        worst = cost_of(tokens_of(request["messages"]), self.endpoint.max_tokens, self.endpoint)
         budget = self.endpoint.budget
-        worst = self.spent + cost_of(tokens_of(request["messages"]), self.endpoint.max_tokens, self.endpoint)
-        if budget is not None and worst > budget:
-            raise UserError(
-                f"the budget is spent ({self.spent:.2f} of {budget:.2f} USD): type the command again with a larger "
-                "--budget, or with a smaller --max-items; all answers are kept"
-            )
+        async with self._settled:
+            while budget is not None and self.spent + self._promised + worst > budget and self._promised:
+                await self._settled.wait()
+            if budget is not None and self.spent + worst > budget:
+                raise UserError(
+                    f"the budget is spent ({self.spent:.2f} of {budget:.2f} USD): type the command again with a larger "
+                    "--budget, or with a smaller --max-items; all answers are kept"
+                )
+            self._promised += worst
+        try:
+            yield
+        finally:
+            async with self._settled:
+                self._promised -= worst
+                if self._promised < 1e-9:
+                    self._promised = 0.0
+                self._settled.notify_all()
 
     def _cost(self, usage: dict[str, Any]) -> float:
         return cost_of(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, self.endpoint)
