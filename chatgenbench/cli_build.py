@@ -105,7 +105,7 @@ def build(
         typer.Option("--facts", help="How to see that a chat says what matters (llm; words for the local model)."),
     ] = None,
     test_share: Annotated[
-        float, typer.Option("--test-share", min=0.001, max=0.9, help="Share of demonstrations to test on.")
+        float, typer.Option("--test-share", min=0.001, max=0.5, help="Share of demonstrations to test on.")
     ] = 0.1,
     few_shot_threshold: Annotated[
         int, typer.Option("--few-shot-threshold", min=1, help="A target model at most so often in train is few-shot.")

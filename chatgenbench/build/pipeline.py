@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
+import orjson
+
 import chatgenbench
 from chatgenbench.build import dedupe, pictures, split
 from chatgenbench.build.funnel import Count
@@ -17,6 +19,7 @@ from chatgenbench.build.records import Drop, Placed, Record
 from chatgenbench.build.settings import Settings
 from chatgenbench.build.sources import Source
 from chatgenbench.build.workspace import Workspace, read_lines, write_lines
+from chatgenbench.errors import UserError
 from chatgenbench.schema import digest_of
 
 Funnel = dict[str, dict[str, Any]]
@@ -61,7 +64,11 @@ class Stages:
         if done is None:
             self.workspace.remove(name)
             count = Count()
-            write_lines(self.workspace.lines(name), self._watched(name, count, make(count)))
+            try:
+                write_lines(self.workspace.lines(name), self._watched(name, count, make(count)))
+            except orjson.JSONDecodeError:
+                stages = self.workspace.stages
+                raise UserError(f"a file in {stages} is damaged: delete {stages} and type the command again") from None
             done = count.as_json()
             self.workspace.finish(name, self._given, done)
         self.progress.tick(name, done["seen"], done["seen"])

@@ -148,10 +148,19 @@ def write_lines(path: Path, records: Iterable[Noun | dict[str, Any]]) -> int:
 
 
 def read_lines(path: Path, noun: type[N]) -> Iterator[N]:
-    """The nouns of a stage's file, one at a time."""
+    """The nouns of a stage's file, one at a time.
+
+    Raises:
+        UserError: a line is damaged; it says how to have the file made anew.
+    """
     with path.open("rb", buffering=1 << 20) as file:
-        for line in file:
-            yield noun.model_validate(orjson.loads(line))
+        for number, line in enumerate(file, 1):
+            try:
+                value = noun.model_validate(orjson.loads(line))
+            except ValueError:
+                mark = path.with_suffix(".json")
+                raise UserError(f"{path}, line {number} is damaged: delete {mark} and type the command again") from None
+            yield value
 
 
 def clear(folder: Path) -> None:

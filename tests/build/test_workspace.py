@@ -30,6 +30,14 @@ def test_records_are_read_back_as_written(tmp_path: Path) -> None:
     assert list(read_lines(path, Placed)) == [placed]
 
 
+def test_a_damaged_line_is_named_with_what_to_delete(tmp_path: Path) -> None:
+    path = tmp_path / "parse.jsonl"
+    write_lines(path, [record("a")])
+    path.write_bytes(path.read_bytes() + b'{"id": broken\n')
+    with pytest.raises(UserError, match=r"line 2 is damaged: delete .*parse\.json and type"):
+        list(read_lines(path, Record))
+
+
 def test_a_stage_that_fails_leaves_the_file_of_before(tmp_path: Path) -> None:
     path = tmp_path / "parse.jsonl"
     write_lines(path, [record("a")])
