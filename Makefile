@@ -57,7 +57,8 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 test: lint reference
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/build
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/build --ignore tests/metrics
+	$(BIN)/python -m pytest tests/metrics
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile tests/build
 
 clean:
