@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`.  Each sets up everything it needs from nothing.
+# `make demo`, `make build-demo` and `make test`: each sets up everything it needs from nothing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,9 +57,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 test: lint reference
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/build --ignore tests/metrics
-	$(BIN)/python -m pytest tests/metrics
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile tests/build
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 clean:
 	rm -rf $(VENV) runs

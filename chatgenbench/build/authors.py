@@ -27,7 +27,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from chatgenbench.benchmark import Manifest
-from chatgenbench.build.draft import draft_of, line_of
+from chatgenbench.build.draft import draft_of, line_of, real, write_sums
 from chatgenbench.build.workspace import pretty
 from chatgenbench.errors import UserError, shorten
 from chatgenbench.schema import (
@@ -63,13 +63,15 @@ def import_authors(source: Path, out: Path) -> dict[str, Any]:
     """Write the benchmark folder `out` from a file or folder of the released data.
 
     Returns:
-        `rows` seen, `kept`, `dropped` by reason, and how many `items`, `demonstrations` and `models` came of them.
+        Rows `seen` and `kept`, those `dropped` by reason, and how many `items`, `demonstrations` and `models` came of
+        them.
 
     Raises:
-        UserError: nothing to read, no row of it can be read, or `out` is taken.
+        UserError: nothing to read, no row of it can be read, or `out` is taken, holds the source or lies in it.
         InfraError: the disk refuses.
     """
     files = _files(source)
+    _check_apart(source, out)
     with draft_of(out) as draft:
         found = _Import(source if source.is_dir() else source.parent, draft)
         for path in files:
@@ -77,7 +79,7 @@ def import_authors(source: Path, out: Path) -> dict[str, Any]:
                 found.add(row, _split(f"{path.relative_to(found.root).as_posix()} {key}"))
         found.finish(source)
     return {
-        "rows": found.seen, "kept": found.seen - found.dropped.total(), "dropped": dict(sorted(found.dropped.items())),
+        "seen": found.seen, "kept": found.seen - found.dropped.total(), "dropped": dict(sorted(found.dropped.items())),
         "items": len(found.items), "demonstrations": len(found.demonstrations), "models": len(found.models),
     }  # fmt: skip
 
@@ -90,6 +92,12 @@ def _files(source: Path) -> list[Path]:
     if not found:
         raise UserError(f"{source} holds no {', '.join(SUFFIXES)} file: unpack the dataset's archives first")
     return found
+
+
+def _check_apart(source: Path, out: Path) -> None:
+    here, there = real(source), real(out)
+    if here.is_relative_to(there) or (here.is_dir() and there.is_relative_to(here)):
+        raise UserError(f"--out {out} is the source, holds it or lies in it: choose another place")
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
@@ -165,6 +173,8 @@ class _Import:
             self._add(row, split)
         except _Unreadable as reason:
             self.dropped[str(reason)] += 1
+        except ValidationError:  # a text that is none, such as half of a surrogate pair
+            self.dropped["bad-text"] += 1
 
     def _add(self, row: Mapping[str, Any], split: str) -> None:
         chat = _chat(row)
@@ -191,9 +201,11 @@ class _Import:
         key = f"{split}-{digest_of([name, told])[:16]}"
         if key in self.items:
             raise _Unreadable("repeated")
-        item = {"id": key, "input": {"id": key, "kind": kind, "messages": told}, "demonstration": name, "split": split}
+        item = Item.model_validate(
+            {"id": key, "input": {"id": key, "kind": kind, "messages": told}, "demonstration": name, "split": split}
+        )
         self._demonstrate(name, *gold, split)
-        self.items[key] = Item.model_validate(item)
+        self.items[key] = item
 
     def _demonstrate(self, name: str, plan: Plan, picture: tuple[str, str], split: str) -> None:
         self.demonstrations.setdefault(
@@ -233,6 +245,8 @@ class _Import:
         data = told.get("bytes") if isinstance(told, Mapping) else None
         if data is None:
             data = self._read(told.get("path") if isinstance(told, Mapping) else told)
+        if not isinstance(data, bytes):
+            raise _Unreadable("bad-picture")
         suffix = _suffix(data)
         digest = hashlib.sha256(data).hexdigest()
         path = f"pictures/{digest[:2]}/{digest}.{suffix}"
@@ -243,12 +257,14 @@ class _Import:
     def _read(self, told: Any) -> bytes:
         if not isinstance(told, str):
             raise _Unreadable("bad-picture")
-        path = (self.root / told).resolve()
-        if not path.is_relative_to(self.root.resolve()):
-            raise _Unreadable("picture-outside")
         try:
+            path = (self.root / told).resolve()
+            if Path(told).is_absolute() or not path.is_relative_to(self.root.resolve()):
+                raise _Unreadable("picture-outside")
+            if not path.is_file():  # nor a pipe, which would be waited for
+                raise _Unreadable("picture-missing")
             return path.read_bytes()
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):  # a name with NUL or without end, a loop of links
             raise _Unreadable("picture-missing") from None
 
     def finish(self, source: Path) -> None:
@@ -256,10 +272,11 @@ class _Import:
         if not self.items:
             told = ", ".join(f"{reason} {number}" for reason, number in self.dropped.most_common(5)) or "no rows"
             raise UserError(f"no item could be read from {source} ({told}): is it the released dataset?")
+        pictures = self._drop_without_picture()
         manifest = Manifest(
             name="chatgenbench-import", version="1", label="import of the paper's released layout, as far as known",
             licence="as the dataset's page states", default_model=self._default_model(), few_shot_threshold=0,
-            pictures=all(self.demonstrations[item.demonstration].picture for item in self.items.values()),
+            pictures=pictures,
         )  # fmt: skip
         (self.draft / "benchmark.json").write_bytes(pretty(manifest.model_dump(mode="json")))
         parts: dict[str, Mapping[str, Any]] = {
@@ -268,6 +285,17 @@ class _Import:
         for name, nouns in parts.items():
             lines = (line_of(nouns[key]) + b"\n" for key in sorted(nouns))
             (self.draft / f"{name}.jsonl").write_bytes(b"".join(lines))
+        write_sums(self.draft)
+
+    def _drop_without_picture(self) -> bool:
+        """Where some items have a picture to be compared with, drop the others; whether those that stay have one."""
+        bare = {key for key, item in self.items.items() if not self.demonstrations[item.demonstration].picture}
+        if len(bare) == len(self.items):
+            return False
+        for key in bare:
+            self.demonstrations.pop(self.items.pop(key).demonstration, None)
+            self.dropped["no-picture"] += 1
+        return True
 
     def _default_model(self) -> str:
         """The commonest model of train (of all, without train); of equals, the first id."""

@@ -6,20 +6,23 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 import orjson
 
+from chatgenbench.benchmark import Manifest
 from chatgenbench.build.workspace import clear
 from chatgenbench.errors import InfraError, UserError, shorten
 from chatgenbench.schema import Noun
 
 SUMS = "SHA256SUMS"
-#: What tells a folder that a publication may replace.
+#: With SHA256SUMS, what tells a folder that a publication may replace.
 MARK = "benchmark.json"
+#: What other programs leave in any folder: it goes with the dataset it lies in.
+LEFTOVERS = frozenset({".DS_Store", ".cache", "__pycache__"})
 
 N = TypeVar("N", bound=Noun)
 
@@ -28,37 +31,120 @@ N = TypeVar("N", bound=Noun)
 def draft_of(folder: Path) -> Iterator[Path]:
     """A hidden sibling that replaces `folder` when all went well and disappears when not.
 
-    Killed between the two renames, it leaves no `folder`; the same command makes it again.
+    A symbolic link is followed.  Killed between the two renames, it leaves no `folder` but its hidden predecessor,
+    which the next run puts back before it begins.
 
     Raises:
-        UserError: `folder` holds something that is no dataset.
+        UserError: `folder` holds something that would be lost.
         InfraError: the disk refuses.
     """
-    folder = folder.absolute()
+    folder = real(folder)
     check_free(folder)
     draft, old = (folder.with_name(f".{folder.name}.{part}") for part in ("part", "old"))
     try:
+        _put_back(old, folder)
         clear(draft)
         draft.mkdir(parents=True)
         yield draft
+        check_free(folder)  # the draft may have taken hours
         clear(old)
-        if folder.exists():
-            folder.rename(old)
-        draft.rename(folder)
+        _take_place(draft, folder, old)
     except OSError as error:
         message = f"cannot write {folder}: {error.strerror or error}; mend that, type the command again"
         raise InfraError(shorten(message, 300)) from error
     finally:
         clear(draft)
-        clear(old)
+        with suppress(OSError):
+            _put_back(old, folder)
+        if folder.exists():
+            clear(old)
+
+
+def _take_place(draft: Path, folder: Path, old: Path) -> None:
+    if folder.exists() and _in_use(folder):  # and empty: it is filled, for whose shell stands in it would lose it
+        for part in sorted(draft.iterdir(), key=lambda path: path.name not in (SUMS, MARK)):
+            part.rename(folder / part.name)
+        return
+    if folder.exists():
+        folder.rename(old)
+    draft.rename(folder)
+
+
+def _put_back(old: Path, folder: Path) -> None:
+    """Undo the first of the two renames where the second did not come."""
+    if not folder.exists() and _is_dataset(old):
+        old.rename(folder)
+
+
+def real(folder: Path) -> Path:
+    """The absolute path without symbolic links; UserError when there is none."""
+    try:
+        return folder.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{folder} cannot be used ({shorten(str(error), 100)}): choose another place") from None
 
 
 def check_free(folder: Path) -> None:
-    """See that a dataset may be written to `folder`: it is not there, empty, or a dataset; UserError otherwise."""
-    if folder.is_file():
-        raise UserError(f"{folder} is a file: choose another place for the dataset")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file():
-        raise UserError(f"{folder} is neither empty nor a dataset: choose another place")
+    """See that a dataset may be written to `folder`: it is not there, empty, or a dataset of ours and nothing else.
+
+    Files of the dataset that are missing or changed do not matter: they are made again.
+
+    Raises:
+        UserError: `folder` holds something that would be lost, or cannot be looked into.
+    """
+    folder = real(folder)
+    try:
+        if not folder.exists():
+            return
+        if not folder.is_dir():
+            raise UserError(f"{folder} is a file: choose another place for the dataset")
+        if not any(folder.iterdir()):
+            return
+        if not _is_dataset(folder):
+            raise UserError(f"{folder} is neither empty nor a dataset of ours: choose another --out, or empty it first")
+        stray = _stray(folder)
+    except OSError as error:
+        raise UserError(f"cannot look into {folder} ({error.strerror or error}): choose another place") from None
+    if stray is not None:
+        told = f"{folder} holds {shorten(stray, 100)}, which is no part of the dataset there"
+        raise UserError(f"{told}: move it away, or choose another --out")
+    if _in_use(folder):
+        raise UserError(f"{folder} would be replaced while you are in it: go to another folder, type the command again")
+
+
+def _is_dataset(folder: Path) -> bool:
+    """Whether it was written here: its benchmark.json is ours, and its SHA256SUMS lists it."""
+    try:
+        Manifest.model_validate_json((folder / MARK).read_bytes())
+        return MARK in read_sums(folder)
+    except (OSError, ValueError, UserError):
+        return False
+
+
+def _stray(folder: Path) -> str | None:
+    """A file or link that SHA256SUMS does not list, by relative path; None when there is none."""
+    known = {SUMS, *read_sums(folder)}
+    for here, folders, files in os.walk(folder, onerror=_refuse):
+        folders[:] = sorted(set(folders) - LEFTOVERS)
+        links = [name for name in folders if Path(here, name).is_symlink()]
+        for name in sorted({*files, *links} - LEFTOVERS):
+            path = Path(here, name).relative_to(folder).as_posix()
+            if path not in known:
+                return path
+    return None
+
+
+def _refuse(error: OSError) -> None:
+    """What cannot be looked into may hold anything."""
+    raise error
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether the process stands in the folder or below it."""
+    try:
+        return Path.cwd().is_relative_to(folder)
+    except OSError:
+        return False
 
 
 def place(source: Path, target: Path) -> None:

@@ -28,6 +28,9 @@ from chatgenbench.errors import InfraError, UserError, shorten
 from chatgenbench.schema import Demonstration, FreestyleInput, ModelRecord, Noun
 
 
+NAME_LENGTH = 100
+
+
 @dataclass(frozen=True)
 class Built:
     """What the stages before made.
@@ -60,6 +63,14 @@ class Built:
     licence: str = ""
     contact: str = ""
     root: Path = field(default_factory=Path)
+
+
+def check_name(name: str) -> None:
+    """See that a dataset may be called so: 1 to 100 characters on one line; UserError otherwise."""
+    if not name.strip():
+        raise UserError("the dataset's name is empty: give one with --name")
+    if len(name) > NAME_LENGTH or not name.isprintable():
+        raise UserError(f"--name '{shorten(name, 40)}' must be at most {NAME_LENGTH} characters, all of them printable")
 
 
 def publish(built: Built, folder: Path, form: Form = "release") -> None:
@@ -116,6 +127,42 @@ def _page(page: str) -> str:
     return "" if "/user/" in page or "@" in page else page.split("?")[0]
 
 
+def check_push(repo: str, form: Form = "release") -> None:
+    """See before any work is done that its result can be pushed to the dataset `repo`; asks no hub.
+
+    Raises:
+        UserError: no token, a name the hub would refuse, or a form that is for the builder's own use.
+    """
+    if form != "release":
+        raise UserError("the full form is for your own use: push with --form release, or leave --push-to-hub out")
+    _check_repo(repo)
+    _token("HF_TOKEN")
+
+
+def _check_repo(repo: str) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    if repo.count("/") != 1:
+        raise UserError(f"'{shorten(repo, 80)}' is no name of a dataset: type OWNER/NAME")
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise UserError(f"'{shorten(repo, 80)}' is no name of a dataset: {shorten(str(error), 160)}") from None
+
+
+def _token(variable: str) -> str:
+    """The token of the environment; for $HF_TOKEN, the one that `hf auth login` stored will do."""
+    token = os.environ.get(variable, "").strip()
+    if not token and variable == "HF_TOKEN":
+        from huggingface_hub import get_token
+
+        token = get_token() or ""
+    if not token:
+        raise UserError(f"no token to push with: put one in ${variable} (https://huggingface.co/settings/tokens)")
+    return token
+
+
 def push(folder: Path, repo_id: str, token_env: str = "HF_TOKEN", endpoint: str | None = None) -> str:
     """Upload a release to the Hugging Face hub, in place of what the dataset held; returns its address.
 
@@ -126,9 +173,7 @@ def push(folder: Path, repo_id: str, token_env: str = "HF_TOKEN", endpoint: str 
         UserError: no token, a folder that is no published release or was changed since, a name the hub refuses.
         InfraError: the hub does not answer.
     """
-    token = os.environ.get(token_env)
-    if not token:
-        raise UserError(f"no token to push with: put one in ${token_env} (https://huggingface.co/settings/tokens)")
+    token = _token(token_env)
     _check_pushable(folder, repo_id)
     from httpx import HTTPError
     from huggingface_hub import HfApi
@@ -151,8 +196,7 @@ def push(folder: Path, repo_id: str, token_env: str = "HF_TOKEN", endpoint: str 
 
 
 def _check_pushable(folder: Path, repo_id: str) -> None:
-    if repo_id.count("/") != 1:
-        raise UserError(f"'{shorten(repo_id, 80)}' is no name of a dataset: type OWNER/NAME")
+    _check_repo(repo_id)
     try:
         manifest = Manifest.model_validate_json((folder / "benchmark.json").read_bytes())
     except (OSError, ValueError):

@@ -40,6 +40,7 @@ class Writer:
         self.tally = datacard.Tally()
         self._models = {model.id: model for model in self.catalog}
         self._references: set[str] = set()
+        self._drawn = False
 
     def write(
         self,
@@ -61,6 +62,7 @@ class Writer:
                 records.add(provenance.id, provenance)
                 self._picture(demonstration, provenance, picture)
                 self.tally.demonstration(demonstration, provenance.whole)
+                self._drawn |= demonstration.split != "train" and bool(demonstration.picture)
             self._items(demonstrations, chats, kept)
             self._tables(demonstrations, records, kept)
         self._small_files()
@@ -81,15 +83,22 @@ class Writer:
             place(source, self.draft / name)
 
     def _items(self, demonstrations: Lines, chats: Iterable[Chat], kept: Lines) -> None:
-        """Chats whose demonstration and reference pictures are there; those of test demonstrations are items."""
+        """Chats whose demonstration and reference pictures are there; those of test demonstrations are items.
+
+        One item without a picture would switch the picture metrics off for all: where any test demonstration has one,
+        inputs of those without are left out.
+        """
         with (self.draft / "items.jsonl").open("wb") as file:
             for chat in chats:
                 if chat.demonstration not in demonstrations:
                     self.left_out["freestyle inputs whose demonstration is not there"] += 1
-                elif not self._references.issuperset(chat.input.images):
+                    continue
+                gold: Demonstration = demonstrations.get(chat.demonstration)
+                if not self._references.issuperset(chat.input.images):
                     self.left_out["freestyle inputs whose reference picture is not there"] += 1
+                elif self._drawn and gold.split != "train" and not gold.picture:
+                    self.left_out["freestyle inputs whose demonstration has no picture, where others have one"] += 1
                 else:
-                    gold: Demonstration = demonstrations.get(chat.demonstration)
                     kept.add(chat.id, chat)
                     self.tally.chat(chat.input, gold)
                     if gold.split != "train":

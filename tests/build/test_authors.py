@@ -33,7 +33,7 @@ def _import(tmp_path: Path, rows: Any, name: str = "test.json") -> dict[str, Any
 
 def test_known_fields_become_an_item(tmp_path: Path) -> None:
     told = _import(tmp_path, [ROW, ROW | {"input": "fox!"}])
-    assert told == {"rows": 2, "kept": 2, "dropped": {}, "items": 2, "demonstrations": 1, "models": 1}
+    assert told == {"seen": 2, "kept": 2, "dropped": {}, "items": 2, "demonstrations": 1, "models": 1}
     loaded = load_benchmark(str(tmp_path / "out"))
     assert not loaded.manifest.pictures
     gold = loaded.gold(loaded.items[0])
@@ -117,7 +117,7 @@ def test_unreadable_rows_are_counted_by_reason(tmp_path: Path) -> None:
         ROW | {"images": ["../secret.png"]}, ROW | {"images": ["text.png"]}, ROW | {"images": [5]},
     ])  # fmt: skip
     assert told["kept"] == 1
-    assert told["rows"] == told["kept"] + sum(told["dropped"].values())
+    assert told["seen"] == told["kept"] + sum(told["dropped"].values())
     assert told["dropped"] == {
         "bad-arguments": 3, "bad-picture": 2, "bad-prompt": 1, "no-arguments": 1, "no-input": 2, "no-model": 1,
         "no-prompt": 1, "not-an-object": 2, "picture-missing": 1, "picture-outside": 1, "repeated": 1,
