@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from chatgenbench.build_checks import LOCAL, bare, check, today
 from chatgenbench.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from chatgenbench.build.collect import Query
     from chatgenbench.build.settings import Settings
 
 #: Hosts on this machine need no token: a mirror of one's own, a replay.
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-#: The name of the small language model that is served on this machine.
-LOCAL = "local"
 
 
 @dataclass(frozen=True)
@@ -96,31 +96,32 @@ def run_build(request: Request, console: Console) -> None:
     from chatgenbench.build.workspace import Workspace
     from chatgenbench.quiet import quiet
 
-    settings, play = _settings(request), _play(request)
-    if request.llm_model is None and not request.dry_run:
-        raise UserError(
-            "who plays the people? give --llm-model with --llm-base-url (any OpenAI-compatible endpoint), or "
-            "--llm-model local for a small one on this machine"
-        )
+    check(request)
     workspace = Workspace(request.out)
+    settings, play = _settings(request), _play(request)
+    if request.dry_run:
+        _dry_run(request, workspace, settings, play, console)
+        return
     with workspace.lock(), _bars(console) as progress:
         created = _remember(workspace, request)
         source = _source(request, workspace, progress)
         funnel = Stages(workspace, source, settings, progress, _is_loopback(request.api)).run()
         ending = Ending(workspace, source, settings, play, progress)
-        if request.dry_run:
+        try:
+            ending.tasks()
+        except UserError:
             progress.stop()
-            _explain(request, ending, funnel, console)
-            return
+            print_funnel(funnel, console)
+            raise
         with quiet(), _language_model(request, ending) as endpoint:
             funnel["roleplay"] = ending.roleplay(endpoint)
         edition = _edition(request, created)
-        report = ending.publish(edition, funnel)
+        funnel, report = ending.publish(edition, funnel)
     _tell(workspace, funnel, report, console)
-    if request.push_to_hub:
+    if request.push_to_hub is not None:
         from chatgenbench.build.publish import push
 
-        console.print(f"published: {push(workspace.dataset, request.push_to_hub)}", soft_wrap=True, highlight=False)
+        _say(console, f"published: {push(workspace.dataset, request.push_to_hub)}")
 
 
 def _need_extra() -> None:
@@ -130,7 +131,7 @@ def _need_extra() -> None:
     needed = ("anyio", "httpcore", "httpx", "imagehash", "mlcroissant", "onnxruntime", "orjson", "py3langid")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"the builder needs {', '.join(missing)}: type pip install 'chatgenbench[build]'")
+        raise UserError(f"the builder needs {', '.join(missing)}: type pip install '.[build]' in the project's folder")
 
 
 def _settings(request: Request) -> Settings:
@@ -165,25 +166,17 @@ def _play(request: Request) -> Any:
 def _remember(workspace: Any, request: Request) -> str:
     """Write what was asked for (no secret is among it); the date of the first time is the build's date."""
     import json
-    from datetime import UTC, datetime
 
     from chatgenbench.build.workspace import pretty, write_whole
 
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    now = datetime.fromtimestamp(int(epoch), UTC) if epoch and epoch.isdigit() else datetime.now(UTC)
     try:
         created = str(json.loads(workspace.manifest.read_text("utf-8"))["created"])
     except (OSError, ValueError, TypeError, KeyError):
-        created = now.date().isoformat()
+        created = today().isoformat()
     asked = {name: str(value) if isinstance(value, Path) else value for name, value in vars(request).items()}
-    write_whole(workspace.manifest, pretty({"created": created, "asked": asked | {"llm_base_url": _bare(request)}}))
+    asked["llm_base_url"] = bare(request.llm_base_url) if request.llm_model not in (None, LOCAL) else ""
+    write_whole(workspace.manifest, pretty({"created": created, "asked": asked}))
     return created
-
-
-def _bare(request: Request) -> str:
-    """The endpoint without a user name, password or query, where some people keep keys."""
-    parts = urlsplit(request.llm_base_url)
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
 def _is_loopback(address: str) -> bool:
@@ -195,18 +188,48 @@ def _source(request: Request, workspace: Any, progress: Any) -> Any:
 
     if request.source == "bundled":
         return Bundled()
-    from chatgenbench.build.collect import Query, collect
+    from chatgenbench.build.collect import collect
     from chatgenbench.build.funnel import Count
     from chatgenbench.build.store import RawStore
 
-    query = Query(
+    store, query = RawStore(workspace.raw), _query(request)
+    collect(store, query, Count(), progress.tick, token_for(request.api))
+    return Civitai(store, query, workspace.salt)
+
+
+def _query(request: Request) -> Query:
+    from chatgenbench.build.collect import Query
+
+    return Query(
         base_url=request.api, max_models=request.max_models, max_images=request.max_images, period=request.period,
         base_models=request.base_models, nsfw=request.nsfw, images_per_model=request.images_per_model,
         requests_per_second=request.requests_per_second,
     )  # fmt: skip
-    store = RawStore(workspace.raw)
-    collect(store, query, Count(), progress.tick, token_for(request.api))
-    return Civitai(store, query, workspace.salt)
+
+
+def _dry_run(request: Request, workspace: Any, settings: Settings, play: Any, console: Console) -> None:
+    """Go as far as what is on the disk allows, and tell what the rest would take."""
+    from chatgenbench.build.finish import Ending
+    from chatgenbench.build.forecast import forecast
+    from chatgenbench.build.pipeline import Stages
+    from chatgenbench.build.sources import Bundled, Civitai
+    from chatgenbench.build.store import RawStore
+    from chatgenbench.build_dry_run import explain
+
+    fetch = stages = ending = None
+    with workspace.lock(), _bars(console) as progress:
+        source: Any = Bundled()
+        if request.source != "bundled":
+            store, query = RawStore(workspace.raw), _query(request)
+            fetch, source = forecast(store, query), Civitai(store, query, workspace.salt)
+        if fetch is None or fetch.whole:
+            stages = Stages(workspace, source, settings, progress)
+            funnel = stages.run_offline()
+            ending = Ending(workspace, source, settings, play, progress) if "split" in funnel else None
+        progress.stop()
+        if stages is not None:
+            print_funnel(funnel, console)
+        explain(request, stages, ending, fetch, console)
 
 
 @contextmanager
@@ -243,37 +266,26 @@ def _edition(request: Request, created: str) -> Any:
     return Edition(request.name, created, request.contact, form, weights)
 
 
-def _explain(request: Request, ending: Any, funnel: dict[str, Any], console: Console) -> None:
-    from chatgenbench.build.play.endpoint import Endpoint
-
-    print_funnel(funnel, console)
-    endpoint = Endpoint("", request.llm_model or "", request.llm_price_in, request.llm_price_out)
-    guess = ending.estimate(endpoint)
-    low, high = ([f"{pair[i]:,}" for pair in (guess.requests, guess.tokens_in, guess.tokens_out)] for i in (0, 1))
-    console.print(f"role-play: {len(ending.tasks()):,} freestyle inputs", highlight=False)
-    for name, least, most in zip(("requests", "tokens read", "tokens written"), low, high, strict=True):
-        console.print(f"  {name}: {least} if every first try is accepted, {most} at worst", highlight=False)
-    if request.llm_price_in or request.llm_price_out:
-        console.print(f"  cost: {guess.usd[0]:.2f} to {guess.usd[1]:.2f} USD at the prices given", highlight=False)
-    else:
-        console.print(
-            "  cost: unknown; give --llm-price-in and --llm-price-out (USD per million tokens)", highlight=False
-        )
-    console.print("basis: 4 characters a token, 60 tokens an answer, three tries a chat", highlight=False)
-
-
 def _tell(workspace: Any, funnel: dict[str, Any], report: dict[str, Any], console: Console) -> None:
+    from chatgenbench.benchmark import Manifest
+
     print_funnel(funnel, console)
     rows = ", ".join(f"{name} {number:,}" for name, number in report["rows"].items())
     console.print(f"demonstrations: {rows}; crossing splits: {report['leaks']}", highlight=False)
     for note in funnel["split"]["noted"]:
         console.print(f"note: {note}", style="yellow", highlight=False)
-    console.print(f"dataset: {workspace.dataset}", soft_wrap=True, highlight=False)
-    console.print(f"card:    {workspace.dataset / 'README.md'}", soft_wrap=True, highlight=False)
-    console.print(
-        f"try it:  chatgenbench eval --system retrieval --benchmark {workspace.dataset} --out RUN", soft_wrap=True,
-        highlight=False, markup=False,
-    )  # fmt: skip
+    _say(console, f"dataset: {workspace.dataset}")
+    _say(console, f"card:    {workspace.dataset / 'README.md'}")
+    ready = str(workspace.dataset)
+    if not Manifest.model_validate_json((workspace.dataset / "benchmark.json").read_bytes()).hydrated:
+        _say(console, f"first:   chatgenbench build hydrate {ready} --out FULL   (with your $CIVITAI_API_TOKEN)")
+        ready = "FULL"
+    _say(console, f"try it:  chatgenbench eval --system retrieval --benchmark {ready} --out RUN")
+
+
+def _say(console: Console, line: str) -> None:
+    """Print a line as it is: no path in it is taken for markup, and none is broken in two."""
+    console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 class Bars:
@@ -315,16 +327,21 @@ def _bars(console: Console) -> Iterator[Bars]:
 def run_hydrate(folder: Path, out: Path, api: str, pace: float, console: Console) -> None:
     """Bring back what a release leaves out, with the reader's own token."""
     _need_extra()
+    from chatgenbench.build.client import checked
+    from chatgenbench.build.draft import check_free, real
     from chatgenbench.build.hydrate import hydrate
     from chatgenbench.build.refetch import Refetch
 
+    checked(api)
+    out = real(out)
+    check_free(out)  # before anything is fetched
     with _bars(console) as progress:
         root = out.with_name(f"{out.name}.fetched")
         fetch = Refetch(root, api, token_for(api), progress.tick, _is_loopback(api), pace)
         counts = hydrate(folder, out, fetch, root)
     print_funnel({"hydrate": counts}, console)
     console.print(f"items: {counts['items']:,}, lost: {counts['items_lost']:,}", highlight=False)
-    console.print(f"dataset: {out} (what was fetched is kept in {root})", soft_wrap=True, highlight=False)
+    _say(console, f"dataset: {out} (what was fetched is kept in {root})")
 
 
 def run_import(source: Path, out: Path, console: Console) -> None:
@@ -334,4 +351,4 @@ def run_import(source: Path, out: Path, console: Console) -> None:
 
     counts = import_authors(source, out)
     print_funnel({"import": counts}, console)
-    console.print(f"benchmark: {out}", soft_wrap=True, highlight=False)
+    _say(console, f"benchmark: {out}")

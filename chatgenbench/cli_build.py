@@ -140,6 +140,7 @@ def build(
     Exit codes: 0 done, 1 a mistake in what was typed, 2 usage, 3 incomplete (type it again), 130 interrupted.
     """
     if context.invoked_subcommand is not None:
+        _refuse_options(context)
         return
     if out is None:
         raise typer.BadParameter("name the folder of the build", param_hint="--out")
@@ -158,6 +159,15 @@ def build(
         ),
         _console(),
     )  # fmt: skip
+
+
+def _refuse_options(context: typer.Context) -> None:
+    """Options before a subcommand's name are those of `build`, which is not what runs."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name) if parameter.name else None
+        if source is not None and source.name == "COMMANDLINE":
+            name = context.invoked_subcommand
+            raise typer.BadParameter(f"write the options of {name} after its name", param_hint=parameter.opts[0])
 
 
 @build_app.command()

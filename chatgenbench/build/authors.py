@@ -173,7 +173,7 @@ class _Import:
             self._add(row, split)
         except _Unreadable as reason:
             self.dropped[str(reason)] += 1
-        except ValidationError:  # a text that is none, such as half of a surrogate pair
+        except (ValidationError, UnicodeEncodeError):  # half of a surrogate pair, which no file can hold
             self.dropped["bad-text"] += 1
 
     def _add(self, row: Mapping[str, Any], split: str) -> None:
@@ -220,6 +220,7 @@ class _Import:
         """The catalog id of a model, by its name alone; text after `NAME. ` is its description."""
         if not isinstance(told, str) or not told.strip():
             raise _Unreadable("no-model")
+        told.encode()  # it is written at the end, when no row can be dropped any more
         name, _, description = told.strip().partition(". ")
         if len(name) > 400:
             raise _Unreadable("bad-model")

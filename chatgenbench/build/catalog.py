@@ -39,6 +39,7 @@ _REACTIONS = ("likeCount", "heartCount", "laughCount", "cryCount")
 #: Base models whose text encoder can skip layers; others' clip skip is an idle setting that tools write anyway.
 _SKIPPING = ("SD 1", "SD 2", "SDXL", "Pony", "Illustrious", "NoobAI")
 _LARGEST_SEED = 2**63
+_MOST_REACTIONS = 2**31
 
 
 def to_record(image: Mapping[str, Any], hub: Hub, hash_creator: Callable[[str], str], count: Count) -> Record | Drop:
@@ -187,7 +188,7 @@ def _record(
         base_model=target.base_model,
         creator=hash_creator(name) if name else "",
         level=_level(image),
-        reactions=sum(max(0, n) for n in counts if n is not None),
+        reactions=min(_MOST_REACTIONS, sum(max(0, n) for n in counts if n is not None)),
         tags=tuple(tag for tag in tags if tag),
         licence="LicenseRef-Civitai",
     )

@@ -90,7 +90,7 @@ class Client:
         self, base_url: str, token: str | None, requests_per_second: float, concurrency: int, patience: float = 1.0
     ) -> None:
         self._base = base_url.rstrip("/")
-        self._url = _checked(self._base)
+        self._url = checked(self._base)
         self._token = _checked_token(token)
         self._pace = Pace(requests_per_second)
         self._places = asyncio.Semaphore(concurrency)
@@ -224,7 +224,8 @@ def _too_deep(params: dict[str, Any]) -> bool:
         return False
 
 
-def _checked(base_url: str) -> httpx.URL:
+def checked(base_url: str) -> httpx.URL:
+    """An API address that a token may be sent to; UserError for any other."""
     try:
         url = httpx.URL(base_url)
     except (httpx.InvalidURL, ValueError):

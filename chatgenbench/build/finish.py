@@ -26,6 +26,13 @@ from chatgenbench.schema import ModelRecord, digest_of
 
 T = TypeVar("T")
 
+#: Why a demonstration that has its split is not published, and what each means.
+REASONS = {
+    "model-not-in-catalog": "its model cannot be listed (no file, or somebody asked to have it removed)",
+    "no-chat-accepted": "it is to be tested on, and every chat that asks for it was rejected",
+    "no-chat-asked": "it is to be tested on, and --max-items left no chat for it",
+}
+
 
 @dataclass(frozen=True)
 class Edition:
@@ -49,7 +56,7 @@ class Ending:
     ) -> None:
         self.workspace, self.source, self.settings = workspace, source, settings
         self.play, self.progress = play_settings, progress
-        self.catalog: list[ModelRecord] = source.catalog(self._placed())
+        self.catalog: list[ModelRecord] = source.catalog(self._placed(), settings.removals.hits_model)
         self._models = {model.id: model for model in self.catalog}
 
     def _placed(self) -> Iterator[Placed]:
@@ -64,10 +71,13 @@ class Ending:
         known = (record for record in self._placed() if record.plan.model in self._models)
         found = assign(known, self.play.seed, self.play.inputs, self.play.max_items, self.play.train)
         if not found:
-            raise UserError(
-                "no record is left to test on: collect more (--max-models, --max-images), or raise --test-share; "
-                "the funnel says where records went"
-            )
+            mend = "collect more (--max-models, --max-images), or raise --test-share"
+            if self.settings.source == "bundled":
+                mend = "ask for less, or raise --test-share"
+            if self.settings.removals.names:
+                mend = f"look at the removal list, {mend}"
+            old = f"; {self.workspace.dataset} is from before: delete it" if self.workspace.dataset.exists() else ""
+            raise UserError(f"no record is left to test on: {mend}; the funnel says where records went{old}")
         return found
 
     def estimate(self, endpoint: Endpoint) -> Estimate:
@@ -106,16 +116,18 @@ class Ending:
             finally:
                 runner.run(model.__aexit__(None, None, None))
 
-    def publish(self, edition: Edition, funnel: Funnel) -> dict[str, Any]:
-        """Write `dataset/`; the leak report over what is in it.
+    def publish(self, edition: Edition, funnel: Funnel) -> tuple[Funnel, dict[str, Any]]:
+        """Write `dataset/`; the funnel with this stage, and the leak report over what is published.
 
         Raises:
             UserError: no chat was accepted, or something leaks.
         """
+        count = Count()
         report = leaks.report(
-            (leaks.row(record, record.split) for record in self._final()), self.settings.dedupe.prompt_similarity,
-            self.settings.dedupe.picture_distance, self.workspace.stages,
+            (leaks.row(record, record.split) for record in count.through(self._final())),
+            self.settings.dedupe.prompt_similarity, self.settings.dedupe.picture_distance, self.workspace.stages,
         )  # fmt: skip
+        funnel = {**funnel, "publish": count.as_json()}
         found = leaks.problems(report)
         if found:
             raise UserError(f"the splits leak ({'; '.join(found[:3])}): nothing is published; please report this")
@@ -123,29 +135,35 @@ class Ending:
         built = Built(
             name=edition.name, version=digest_of([self._digest("split"), self._digest("roleplay")])[:12],
             label=f"built with chatgenbench from {self.settings.source} records; not the paper's ChatGenBench",
-            records=((_published(record), record.split) for record in self._final()), catalog=self.catalog,
+            records=((_published(record), record.split) for record in Count().through(self._final())),
+            catalog=self.catalog,
             inputs=read_lines(self.workspace.lines("roleplay"), Accepted), funnel=funnel, leaks=report,
             settings=json.loads(json.dumps(told, default=sorted)), sources=self.source.credits,
             created=edition.created, few_shot_threshold=self.settings.split.few_shot_threshold,
             contact=edition.contact, root=self.workspace.root, weights=edition.weights,
         )  # fmt: skip
         publish(built, self.workspace.dataset, edition.form)
-        return report
+        return funnel, report
 
     def _digest(self, stage: str) -> str:
         return str(json.loads(self.workspace.counters(stage).read_text("utf-8"))["given"])
 
-    def _final(self) -> Iterator[Placed]:
-        """Training records, and test records that somebody asks for."""
-        asked = {chat.demonstration for chat in read_lines(self.workspace.lines("roleplay"), Accepted)}
-        if not asked:
+    def _final(self) -> Iterator[Placed | Drop]:
+        """Training records, and test records that somebody asks for (`REASONS` of the others)."""
+        accepted = {chat.demonstration for chat in read_lines(self.workspace.lines("roleplay"), Accepted)}
+        asked = {task.record.id for task in self.tasks()}
+        if not accepted:
             raise UserError(
                 "no chat was accepted: use a better --llm-model, or --facts words; stages/roleplay.json says why each "
                 "was rejected"
             )
         for record in self._placed():
-            if record.plan.model in self._models and (record.split == "train" or record.id in asked):
+            if record.plan.model not in self._models:
+                yield Drop(record.id, "model-not-in-catalog")
+            elif record.split == "train" or record.id in accepted:
                 yield record
+            else:
+                yield Drop(record.id, "no-chat-accepted" if record.id in asked else "no-chat-asked")
 
 
 def _published(record: Placed) -> Record:

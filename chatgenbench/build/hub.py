@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from chatgenbench.build.funnel import Count
@@ -66,20 +66,24 @@ class Hub:
         return record.type == "checkpoint" or record.base_model in self._bases
 
     def catalog(
-        self, used: Mapping[str, int], pairs: Mapping[str, Mapping[str, int]] | None = None
+        self,
+        used: Mapping[str, int],
+        pairs: Mapping[str, Mapping[str, int]] | None = None,
+        removed: Callable[[str], bool] = lambda key: False,
     ) -> list[ModelRecord]:
         """The models of `used` and the checkpoints that their LoRAs sit on, by id.
 
         `used` counts demonstrations by model id, `pairs` counts, by LoRA id, the checkpoints it was used with (see
         `pairs_of`).  A LoRA sits on the checkpoint it was used with most often (of equals: more downloads, then lower
         version id), else on the most downloaded checkpoint of its base model; one without either is left out.
+        Models that are `removed` are left out, and no LoRA sits on them.
         """
         chosen: dict[str, ModelRecord] = {}
         for key in sorted(used):
             version = self._by_key.get(key)
-            if version is None:
+            if version is None or removed(key):
                 continue
-            base = self._base(version, (pairs or {}).get(key, {})) if version.type == "lora" else None
+            base = self._base(version, (pairs or {}).get(key, {}), removed) if version.type == "lora" else None
             if version.type == "lora" and base is None:
                 continue
             chosen[key] = self._record(version).model_copy(update={"base": base.key if base else None})
@@ -87,17 +91,19 @@ class Hub:
                 chosen.setdefault(base.key, self._record(base))
         return [chosen[key] for key in sorted(chosen)]
 
-    def _base(self, lora: Version, counts: Mapping[str, int]) -> Version | None:
-        able = [(n, v) for k, n in counts.items() if (v := self._by_key.get(k)) is not None and v.can_be_base]
+    def _base(self, lora: Version, counts: Mapping[str, int], removed: Callable[[str], bool]) -> Version | None:
+        used = ((n, self._by_key.get(key)) for key, n in counts.items() if not removed(key))
+        able = [(n, version) for n, version in used if version is not None and version.can_be_base]
         if able:
             return min(able, key=lambda pair: (-pair[0], pair[1].rank))[1]
-        return self._bases.get(lora.base_model)
+        return next((v for v in self._bases.get(lora.base_model, ()) if not removed(v.key)), None)
 
-    def _default_bases(self) -> dict[str, Version]:
-        found: dict[str, Version] = {}
+    def _default_bases(self) -> dict[str, list[Version]]:
+        """The checkpoints of each base model that a LoRA may sit on, most downloaded first."""
+        found: dict[str, list[Version]] = {}
         for version in sorted((v for v in self._versions.values() if v.can_be_base), key=lambda v: v.rank):
             if version.flags["baseModelType"] in (None, "Standard"):
-                found.setdefault(version.base_model, version)
+                found.setdefault(version.base_model, []).append(version)
         return found
 
     def _index(self, version: Version) -> None:
@@ -130,7 +136,7 @@ class Hub:
         return record
 
     def _made(self, version: Version) -> ModelRecord:
-        base = self._bases.get(version.base_model)
+        base = next(iter(self._bases.get(version.base_model, ())), None)
         alone = len(self._names.get(_flat(version.title), ())) == 0 and self._titles[_flat(version.title)] == 1
         aliases = (*([version.title] if alone else []), *([version.urn] if version.urn else []), *version.shown)
         return ModelRecord(

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from chatgenbench.build.filters import Limits
-from chatgenbench.build.funnel import Count
 from chatgenbench.build.journal import Journal
 from chatgenbench.build.records import Drop, Record
 from chatgenbench.build.safety import Classifier
@@ -23,6 +24,7 @@ from chatgenbench.errors import InfraError
 
 #: Why a record may be left without a picture, and what each means.
 REASONS = {
+    "picture-without-address": "its record has no address for it",
     "picture-gone": "the server has it no longer",
     "picture-refused": "the server will not give it",
     "picture-bad-url": "its address is no plain http(s) address, or leads on and on",
@@ -48,20 +50,19 @@ def download(
     journal: Path,
     limits: Limits,
     tick: Tick,
-    count: Count,
     allow_private: bool = False,
     patience: float = 1.0,
 ) -> None:
     """Fetch and check every picture that the journal does not know yet; `folder` is the workspace's `pictures`.
 
-    `tick` hears how many records are settled.  `count` notes records without an address.  `allow_private` lets
-    addresses of private networks pass; `patience` is the first pause between attempts in seconds.
+    `tick` hears how many records are settled.  `allow_private` lets addresses of private networks pass; `patience` is
+    the first pause between attempts in seconds.
 
     Raises:
         InfraError: pictures stayed unanswered, or the disk refuses; what was fetched is kept.
     """
     with Journal(journal) as lines, ThreadPoolExecutor(2) as workers:
-        run = _Download(folder, lines, limits, tick, count, workers)
+        run = _Download(folder, lines, limits, tick, workers)
         try:
             asyncio.run(run.all(iter(records), allow_private, patience))
         except BaseExceptionGroup as group:
@@ -70,7 +71,7 @@ def download(
 
 
 def attach(records: Iterable[Record], journal: Path, limits: Limits | None = None) -> Iterator[Record | Drop]:
-    """Each record with its picture, or why it has none; records without an address pass as they are.
+    """Each record with its picture, or why it has none.
 
     Raises:
         InfraError: a picture was never fetched.
@@ -78,20 +79,33 @@ def attach(records: Iterable[Record], journal: Path, limits: Limits | None = Non
     threshold = (limits or Limits()).nsfw_threshold
     with Journal(journal) as lines:
         for record in records:
-            yield _joined(record, lines.get(record.id), threshold) if record.url else record
+            if record.url:
+                yield _joined(record, lines.get(record.id), threshold)
+            else:
+                yield Drop(record.id, "picture-without-address")
+
+
+def missing(records: Iterable[Record], folder: Path, journal: Path, limits: Limits) -> int:
+    """How many pictures `download` would fetch."""
+    with Journal(journal) as lines:
+        return sum(1 for r in records if r.url and not _known(lines.get(r.id), folder, limits))
+
+
+def lost(lines: Path, root: Path) -> bool:
+    """Whether a picture that the joined records in the file `lines` name is not under `root` any more."""
+    with lines.open("rb", buffering=1 << 20) as file:
+        named = (orjson.loads(line).get("picture") for line in file)
+        return any(name and not (root / name).is_file() for name in named)
 
 
 class _Download:
     """One call of `download`."""
 
-    def __init__(
-        self, folder: Path, journal: Journal, limits: Limits, tick: Tick, count: Count, workers: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, folder: Path, journal: Journal, limits: Limits, tick: Tick, workers: ThreadPoolExecutor) -> None:
         self._folder = folder
         self._journal = journal
         self._limits = limits
         self._tick = tick
-        self._count = count
         self._workers = workers
         self._classifier: Classifier | None = None
         self._settled = 0
@@ -129,19 +143,10 @@ class _Download:
         for record in records:
             if self._in_a_row >= GIVE_UP:
                 return
-            if not record.url:
-                self._count.noted["picture-without-address"] += 1
-            if record.url and not self._known(self._journal.get(record.id)):
+            if record.url and not _known(self._journal.get(record.id), self._folder, self._limits):
                 yield record
             else:
                 self._step()
-
-    def _known(self, line: dict[str, Any] | None) -> bool:
-        if line is None:
-            return False
-        if line.get("reason") == "picture-nsfw":
-            return bool(line["nsfw"] > self._limits.nsfw_threshold)
-        return "reason" in line or (self._folder.parent / line["picture"]).is_file()
 
     async def _fetched(self, pool: Any, url: str, patience: float) -> tuple[bytes, Any]:
         """The bytes at an address and what they are; spoilt ones are asked for again, as some servers send a page that
@@ -188,6 +193,15 @@ class _Download:
     def _step(self) -> None:
         self._settled += 1
         self._tick("pictures", self._settled, None)
+
+
+def _known(line: dict[str, Any] | None, folder: Path, limits: Limits) -> bool:
+    """Whether nothing is left to fetch for a record with this line of the journal."""
+    if line is None:
+        return False
+    if line.get("reason") == "picture-nsfw":
+        return bool(line["nsfw"] > limits.nsfw_threshold)
+    return "reason" in line or (folder.parent / line["picture"]).is_file()
 
 
 def _joined(record: Record, line: dict[str, Any] | None, threshold: float) -> Record | Drop:

@@ -22,6 +22,9 @@ from chatgenbench.build.workspace import Workspace, read_lines, write_lines
 from chatgenbench.errors import UserError
 from chatgenbench.schema import digest_of
 
+#: The stages whose results name a picture's file.
+AFTER_LOSS = ("pictures", "dedupe", "split", "roleplay")
+
 Funnel = dict[str, dict[str, Any]]
 Results = Iterator[Record | Drop]
 
@@ -44,18 +47,43 @@ class Stages:
     ) -> None:
         self.workspace, self.source, self.settings, self.progress = workspace, source, settings, progress
         self._allow_private = allow_private
-        self._given: Any = ["source", settings.source, source.revision, chatgenbench.__version__]
+        self._given: Any = None
 
     def run(self) -> Funnel:
         """Do what is not done yet; the counters of every stage, in order."""
         s = self.settings
+        self._given = self._begin
         return {
-            "parse": self._stage("parse", [], self._parse),
-            "filter": self._stage("filter", [asdict(s.limits), sorted(s.removals.names)], self._filter),
+            "parse": self._parsed(),
+            "filter": self._filtered(),
             "pictures": self._pictures(),
             "dedupe": self._stage("dedupe", asdict(s.dedupe), self._dedupe),
             "split": self._stage("split", asdict(s.split), self._split),
         }
+
+    def run_offline(self) -> Funnel:
+        """As far as it goes without the network: to the end, unless pictures are missing."""
+        self._given = self._begin
+        first = {"parse": self._parsed(), "filter": self._filtered()}
+        return first if self.pictures_missing() else self.run()
+
+    def pictures_missing(self) -> int | None:
+        """How many pictures are still to be fetched; None for a source without any.  Call it after `filter`."""
+        if not self.source.pictures:
+            return None
+        journal = self.workspace.root / "pictures.jsonl"
+        return pictures.missing(self._kept("filter"), self.workspace.pictures, journal, self.settings.limits)
+
+    @property
+    def _begin(self) -> Any:
+        return ["source", self.settings.source, self.source.revision, chatgenbench.__version__]
+
+    def _parsed(self) -> dict[str, Any]:
+        return self._stage("parse", [], self._parse)
+
+    def _filtered(self) -> dict[str, Any]:
+        s = self.settings
+        return self._stage("filter", [asdict(s.limits), sorted(s.removals.names)], self._filter)
 
     def _stage(self, name: str, settings: Any, make: Callable[[Count], Results]) -> dict[str, Any]:
         """One pass that writes `stages/NAME.jsonl` whole, unless it was made from just this before."""
@@ -100,12 +128,26 @@ class Stages:
         journal, limits = self.workspace.root / "pictures.jsonl", self.settings.limits
         settings = [limits.nsfw_threshold]
         given = ["pictures", digest_of(self._given), settings]
-        if self.workspace.done("pictures", given) is None:
+        done = self.workspace.done("pictures", given)
+        if done and pictures.lost(self.workspace.lines("pictures"), self.workspace.root):
+            done = None
+            for name in AFTER_LOSS:  # what comes back may be another picture: whatever follows is made anew
+                self.workspace.remove(name)
+        if done is None and self.source.pictures:
             pictures.download(
-                self._kept("filter"), self.workspace.pictures, journal, limits, self.progress.tick, Count(),
-                self._allow_private,
-            )  # fmt: skip
-        return self._stage("pictures", settings, lambda count: pictures.attach(self._kept("filter"), journal, limits))
+                self._kept("filter"), self.workspace.pictures, journal, limits, self.progress.tick, self._allow_private
+            )
+        return self._stage("pictures", settings, lambda count: self._pictured(journal))
+
+    def _pictured(self, journal: Path) -> Results:
+        """Records with their pictures; the removal list may name a picture by what it holds, so it is asked again."""
+        records = self._kept("filter")
+        if not self.source.pictures:
+            yield from records
+            return
+        for found in pictures.attach(records, journal, self.settings.limits):
+            removed = isinstance(found, Record) and self.settings.removals.hits(found)
+            yield Drop(found.id, "removal") if removed else found
 
     def _dedupe(self, count: Count) -> Results:
         found = dedupe.dedupe(self.workspace.lines("pictures"), self.settings.dedupe)

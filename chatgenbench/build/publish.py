@@ -27,7 +27,6 @@ from chatgenbench.build.writer import Writer
 from chatgenbench.errors import InfraError, UserError, shorten
 from chatgenbench.schema import Demonstration, FreestyleInput, ModelRecord, Noun
 
-
 NAME_LENGTH = 100
 
 
@@ -141,7 +140,7 @@ def check_push(repo: str, form: Form = "release") -> None:
 
 def _check_repo(repo: str) -> None:
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     if repo.count("/") != 1:
         raise UserError(f"'{shorten(repo, 80)}' is no name of a dataset: type OWNER/NAME")

@@ -52,7 +52,7 @@ class Refetch:
         records = [record for record in found if isinstance(record, Record)]
         journal = self.root / "pictures.jsonl"
         limits = Limits(nsfw_threshold=1.0)  # the release has judged them already
-        pictures.download(records, workspace.pictures, journal, limits, self._tick, Count(), self._allow_private)
+        pictures.download(records, workspace.pictures, journal, limits, self._tick, self._allow_private)
         attached = {item.id: item for item in pictures.attach(iter(records), journal, limits)}
         for item in found:
             yield item.id, attached.get(item.id, item)

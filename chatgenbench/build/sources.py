@@ -24,6 +24,8 @@ class Source(Protocol):
 
     #: (name, licence, attribution) of everything the records are made of.
     credits: tuple[tuple[str, str, str], ...]
+    #: Whether its demonstrations have pictures: then one without has no place among them.
+    pictures: bool
 
     @property
     def revision(self) -> str:
@@ -35,14 +37,15 @@ class Source(Protocol):
     def objection(self, record: Record, limits: Limits) -> str | None:
         """Why a record may not become a demonstration, or None."""
 
-    def catalog(self, records: Iterable[Record]) -> list[ModelRecord]:
-        """The models of a benchmark with these demonstrations."""
+    def catalog(self, records: Iterable[Record], removed: Callable[[str], bool]) -> list[ModelRecord]:
+        """The models of a benchmark with these demonstrations; none that is `removed`, told its id."""
 
 
 class Bundled:
     """The records that come with the program."""
 
     credits = bundled.SOURCES
+    pictures = False
 
     @property
     def revision(self) -> str:
@@ -55,14 +58,16 @@ class Bundled:
         """Nothing is known of the models' licences and safety, and no picture of theirs is used: not asked."""
         return check_record(record, limits)
 
-    def catalog(self, records: Iterable[Record]) -> list[ModelRecord]:
-        return bundled.catalog({record.plan.model for record in records})
+    def catalog(self, records: Iterable[Record], removed: Callable[[str], bool]) -> list[ModelRecord]:
+        models = bundled.catalog({record.plan.model for record in records})
+        return [model for model in models if not removed(model.id)]
 
 
 class Civitai:
     """Answers of the public API in `store`; nothing is fetched here."""
 
     credits = (("Civitai, by its public API", "LicenseRef-Civitai", "its users, each under their own terms"),)
+    pictures = True
 
     def __init__(self, store: RawStore, query: Query, salt: Callable[[], bytes]) -> None:
         self.store, self.query, self._salt = store, query, salt
@@ -89,7 +94,7 @@ class Civitai:
     def objection(self, record: Record, limits: Limits) -> str | None:
         return check(record, self.hub.flags(record.plan.model), limits)
 
-    def catalog(self, records: Iterable[Record]) -> list[ModelRecord]:
+    def catalog(self, records: Iterable[Record], removed: Callable[[str], bool]) -> list[ModelRecord]:
         used: Counter[str] = Counter()
 
         def counted() -> Iterator[Record]:
@@ -98,4 +103,4 @@ class Civitai:
                 yield record
 
         pairs = pairs_of(counted())
-        return self.hub.catalog(used, pairs)
+        return self.hub.catalog(used, pairs, removed)

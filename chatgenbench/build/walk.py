@@ -16,7 +16,7 @@ from chatgenbench.errors import UserError
 
 #: So many pages with nothing new in a row end a list.
 STALLED = 3
-_MODELS_A_PAGE, _IMAGES_A_PAGE = 100, 200
+MODELS_A_PAGE, IMAGES_A_PAGE = 100, 200
 _AHEAD = 16
 
 
@@ -93,7 +93,7 @@ class ModelWalk:
         if self._pages.done:
             return None
         query = self._query
-        params = [("limit", str(_MODELS_A_PAGE)), ("nsfw", "false"), ("sort", query.models_sort)]
+        params = [("limit", str(MODELS_A_PAGE)), ("nsfw", "false"), ("sort", query.models_sort)]
         params += [("types", kind) for kind in ("Checkpoint", "LORA")]
         params += [("baseModels", name) for name in query.base_models]
         return Ask("/models", (*params, ("period", query.period), *self._pages.more()))
@@ -126,7 +126,7 @@ class Feed:
         self.ids: set[int] = set()
 
     def ask(self) -> Ask:
-        params = [("modelVersionId", str(self.version)), ("limit", str(_IMAGES_A_PAGE)), ("nsfw", "None")]
+        params = [("modelVersionId", str(self.version)), ("limit", str(IMAGES_A_PAGE)), ("nsfw", "None")]
         params += [("withMeta", "true"), ("flatMeta", "true"), ("type", "image"), ("sort", "Most Reactions")]
         return Ask("/images", (*params, ("period", self._period), *self.pages.more()))
 

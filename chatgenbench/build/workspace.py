@@ -2,7 +2,7 @@
 
     build.json           what was asked (no secret ever)
     raw/                 every answer of the hub, compressed, append-only
-    private/             the salt of creators' hashes; never published
+    private/             the salt of creators' hashes, or only its sha256; never published
     stages/NAME.jsonl    what a stage kept, one JSON object a line
     stages/NAME.json     its counters, written last: a stage is done when this file is there
     pictures/            downloaded pictures by sha256
@@ -14,6 +14,7 @@ A stage writes under a temporary name and is renamed whole, so a kill at any mom
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -73,24 +74,36 @@ class Workspace:
             yield
 
     def salt(self) -> bytes:
-        """The key of creators' hashes: $CHATGENBENCH_SALT, or made once and kept in `private/`, never published."""
-        given = os.environ.get("CHATGENBENCH_SALT")
-        if given:
-            return given.encode()
-        path = self.private / "salt"
-        if not path.exists():
-            self.private.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_whole(path, secrets.token_hex(32).encode())
-            path.chmod(0o600)
-        return path.read_bytes()
+        """The key of creators' hashes: $CHATGENBENCH_SALT, or made once and kept in `private/`, never published.
+
+        Raises:
+            UserError: the build was begun with another one, so that a creator would have two hashes.
+        """
+        self.private.mkdir(parents=True, exist_ok=True, mode=0o700)
+        given = os.environ.get("CHATGENBENCH_SALT", "").encode() or None
+        path, mark = self.private / "salt", self.private / "salt.sha256"
+        if given is None and not path.exists() and not mark.exists():
+            _write_private(path, secrets.token_hex(32).encode())
+        key = given or (path.read_bytes() if path.exists() else b"")
+        begun = path.read_bytes() if path.exists() else key
+        if not mark.exists():
+            _write_private(mark, hashlib.sha256(begun).hexdigest().encode())
+        if hashlib.sha256(key).hexdigest() != mark.read_text("utf-8", "replace"):
+            raise UserError(
+                f"{self.root} was begun with another $CHATGENBENCH_SALT: set it as it was (or unset it, if it was not "
+                "set), or build into a new --out"
+            )
+        return key
 
     def done(self, stage: str, given: Any) -> dict[str, Any] | None:
         """The counters of a stage that was finished from the same input and settings `given`, else None."""
         try:
-            kept: dict[str, Any] = json.loads(self.counters(stage).read_text("utf-8"))
+            kept = json.loads(self.counters(stage).read_text("utf-8"))
         except (OSError, ValueError):
             return None
-        return kept if kept.get("given") == digest_of(given) and self.lines(stage).exists() else None
+        if not isinstance(kept, dict) or kept.get("given") != digest_of(given):
+            return None
+        return kept if self.lines(stage).exists() else None
 
     def finish(self, stage: str, given: Any, counters: dict[str, Any]) -> None:
         """Mark a stage as done; call it after its lines were written."""
@@ -124,6 +137,12 @@ def write_whole(path: Path, data: bytes) -> None:
         with suppress(OSError):
             draft.unlink()
         raise InfraError(f"cannot write {path}: {error.strerror}; mend that, type the command again") from error
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read."""
+    write_whole(path, data)
+    path.chmod(0o600)
 
 
 def write_lines(path: Path, records: Iterable[Noun | dict[str, Any]]) -> int:

@@ -276,7 +276,7 @@ class ReplayServer:
         return self._page("images", items, params, self.images_page, version)
 
     def _with_url(self, image: dict[str, Any]) -> dict[str, Any]:
-        return {**image, "url": self.root + image["url"]}
+        return {**image, "url": image["url"] and self.root + image["url"]}
 
     def _page(
         self, where: str, items: list[dict[str, Any]], params: dict[str, list[str]], cap: int, version: int = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from PIL import Image
 from chatgenbench.benchmark import load_benchmark
 from chatgenbench.build.authors import import_authors
 from chatgenbench.errors import UserError
+from tests import cli
 
 ARGUMENTS = {"sampler": "Euler a", "steps": 20, "cfg_scale": 9, "width": "896", "height": "1344"}
 ROW = {"input": "a fox please", "prompt": "a red fox", "model": "rolua", "arguments": json.dumps(ARGUMENTS)}
@@ -123,6 +126,92 @@ def test_unreadable_rows_are_counted_by_reason(tmp_path: Path) -> None:
         "no-prompt": 1, "not-an-object": 2, "picture-missing": 1, "picture-outside": 1, "repeated": 1,
     }  # fmt: skip
     assert len(load_benchmark(str(tmp_path / "out")).items) == 1
+
+
+def test_pictures_are_read_from_the_source_alone(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "folder").mkdir(parents=True)
+    (source / "good.png").write_bytes(_png())
+    (tmp_path / "secret.png").write_bytes(_png())
+    (source / "link.png").symlink_to(tmp_path / "secret.png")
+    (source / "inner.png").symlink_to("good.png")
+    (source / "loop.png").symlink_to("loop.png")
+    os.mkfifo(source / "pipe.png")
+    told = {
+        "picture-missing": [
+            "a\0b.png",
+            "a" * 5000 + ".png",
+            "\ud800.png",
+            "folder",
+            "loop.png",
+            "pipe.png",
+            "no/no.png",
+        ],
+        "picture-outside": ["../secret.png", "link.png", str(tmp_path / "secret.png"), str(source / "good.png")],
+        "bad-picture": [5, True, {"path": 5}, {"bytes": "text"}, {"bytes": [1]}, {"x": 1}],
+    }
+    fine = [ROW | {"images": ["good.png"]}, ROW | {"images": ["inner.png", "folder/../good.png"]}]
+    bad = [ROW | {"images": [name]} for names in told.values() for name in names]
+    assert _import(tmp_path, fine + bad)["dropped"] == {why: len(names) for why, names in sorted(told.items())}
+    assert len(list((tmp_path / "out" / "pictures").rglob("*.png"))) == 1
+
+
+def test_texts_that_are_none_cost_only_their_row(tmp_path: Path) -> None:
+    broken = "fox \ud800"
+    told = _import(
+        tmp_path, [ROW, *(ROW | {field: broken} for field in ("input", "prompt", "negative_prompt", "model"))]
+    )
+    assert (told["kept"], told["models"]) == (1, 1)
+    told = _import(
+        tmp_path, [ROW, ROW | {"model": f"rolua. {broken}"}, ROW | {"arguments": ARGUMENTS | {"sampler": broken}}]
+    )
+    assert told["kept"] == 1
+
+
+def test_one_row_without_a_picture_does_not_switch_pictures_off(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "gold.png").write_bytes(_png(2))
+    told = _import(tmp_path, [ROW | {"target_image": "gold.png"}, ROW | {"input": "b"}, ROW | {"input": "c"}])
+    assert told == {
+        "seen": 3, "kept": 1, "dropped": {"no-picture": 2}, "items": 1, "demonstrations": 1, "models": 1,
+    }  # fmt: skip
+    loaded = load_benchmark(str(tmp_path / "out"))
+    assert loaded.manifest.pictures
+    loaded.require_pictures(loaded.items)
+
+
+def test_the_source_is_never_written_to(tmp_path: Path) -> None:
+    source = tmp_path / "in" / "source"
+    source.mkdir(parents=True)
+    (source / "test.json").write_text(json.dumps([ROW]))
+    (tmp_path / "link").symlink_to(source)
+    for out in (source, source / "out", tmp_path / "in", tmp_path / "link", tmp_path / "link" / "out", source / "../."):
+        with pytest.raises(UserError, match="is the source, holds it or lies in it"):
+            import_authors(source, out)
+    for out in (source, source / "test.json"):
+        with pytest.raises(UserError, match="is the source, holds it or lies in it"):
+            import_authors(source / "test.json", out)
+    import_authors(source, tmp_path / "out")  # a benchmark that is imported into itself
+    with pytest.raises(UserError, match="is the source"):
+        import_authors(tmp_path / "out", tmp_path / "out")
+    assert [p.name for p in (tmp_path / "in").rglob("*")] == ["source", "test.json"]
+
+
+def test_as_typed_it_prints_its_counts_and_can_be_evaluated_on(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "train.json").write_text(json.dumps([ROW]))
+    rows = [*(ROW | {"input": f"fox {n}"} for n in range(3)), "no row"]
+    (tmp_path / "source" / "test.json").write_text(json.dumps(rows))
+    out = tmp_path / "out"
+    done = cli.run("build", "import", str(tmp_path / "source"), "--out", str(out), home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"import\W+5\W+4\W+not-an-object 1\b", done.stdout)
+    assert f"benchmark: {out}" in done.stdout
+    run = tmp_path / "run"
+    asked = ["--system", "popular", "--benchmark", str(out), "--no-render", "--weights", "miniature", "--out", str(run)]
+    done = cli.run("eval", *asked, home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((run / "summary.json").read_text())["rows"] == 3
 
 
 def test_names_that_the_catalog_takes_for_one_are_one(tmp_path: Path) -> None:

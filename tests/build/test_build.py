@@ -71,7 +71,7 @@ def test_counters_are_exact_and_say_where_everything_went(built, servers) -> Non
     out, printed = built
     about = json.loads((out / "dataset" / "build.json").read_text())
     funnel: dict[str, Any] = about["funnel"]
-    assert list(funnel) == ["parse", "filter", "pictures", "dedupe", "split", "roleplay"]
+    assert list(funnel) == ["parse", "filter", "pictures", "dedupe", "split", "roleplay", "publish"]
     assert problems({name: counts for name, counts in funnel.items() if name != "roleplay"}) == []
     bodies = servers[0].world.images.values()
     whole = [body for body in bodies if body["meta"]]
@@ -82,6 +82,9 @@ def test_counters_are_exact_and_say_where_everything_went(built, servers) -> Non
     assert funnel["filter"]["dropped"] == {"picture-nsfw-level": sum(b["browsingLevel"] != 1 for b in whole)}
     assert funnel["pictures"]["dropped"] == {}
     assert funnel["roleplay"]["seen"] == sum(funnel["roleplay"]["noted"].values()) > 0
+    published = sum(1 for _ in (out / "dataset" / "demonstrations.jsonl").open("rb"))
+    assert funnel["publish"]["kept"] == published
+    assert set(funnel["publish"]["dropped"]) <= {"no-chat-accepted"}
     assert "crossing splits: 0" in printed
     assert "Funnel" in printed
 
@@ -183,8 +186,6 @@ def test_a_key_that_is_refused_and_a_spent_budget_are_one_line(built, servers, t
     assert "another-key" not in done.stdout + done.stderr
     priced = [*words, "--llm-price-in", "1000", "--llm-price-out", "1000", "--budget", "1.5"]
     assert "the budget is spent" in run(priced, code=1).stderr
-    assert "role-play: " in run([*priced, "--dry-run"]).stdout
-    assert "requests" in run([*priced, "--dry-run"]).stdout
 
 
 def test_what_is_missing_or_wrong_is_one_line(tmp_path) -> None:

@@ -28,7 +28,6 @@ from PIL import Image, PngImagePlugin
 
 from chatgenbench.build import netguard, pictures
 from chatgenbench.build.filters import Limits
-from chatgenbench.build.funnel import Count
 from chatgenbench.build.records import Drop, Record
 from chatgenbench.errors import InfraError, UserError
 from chatgenbench.schema import Arguments, Plan
@@ -149,10 +148,10 @@ def record(name: str, url: str) -> Record:
 def fetched(root: Path, records: list[Record], limits: Limits | None = None, **options: Any) -> dict[str, Any]:
     """Download, then each record's picture path or reason."""
     limits = limits or Limits()
-    count, steps = Count(), []
+    steps: list[tuple[str, int, int | None]] = []
     options = {"allow_private": True, "patience": 0.01} | options
     pictures.download(
-        records, root / "pictures", root / "j.jsonl", limits, lambda *step: steps.append(step), count, **options
+        records, root / "pictures", root / "j.jsonl", limits, lambda *step: steps.append(step), **options
     )
     assert steps == [("pictures", n, None) for n in range(1, len(records) + 1)]
     joined = list(pictures.attach(records, root / "j.jsonl", limits))
@@ -434,12 +433,10 @@ def test_a_picture_that_was_removed_is_fetched_again(tmp_path: Path) -> None:
         assert server.asked["/p"] == 2
 
 
-def test_records_without_address_pass(tmp_path: Path) -> None:
-    count = Count()
+def test_records_without_address_are_counted(tmp_path: Path) -> None:
     plain = record("text", "")
-    pictures.download([plain], tmp_path / "pictures", tmp_path / "j.jsonl", Limits(), lambda *step: None, count)
-    assert list(pictures.attach([plain], tmp_path / "j.jsonl")) == [plain]
-    assert count.noted == {"picture-without-address": 1}
+    pictures.download([plain], tmp_path / "pictures", tmp_path / "j.jsonl", Limits(), lambda *step: None)
+    assert list(pictures.attach([plain], tmp_path / "j.jsonl")) == [Drop("text", "picture-without-address")]
 
 
 def test_hashes_are_near_for_alike_and_far_for_others(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from chatgenbench.benchmark import load_benchmark
 from chatgenbench.build.datacard import funnel_chart
-from chatgenbench.build.publish import publish, push
+from chatgenbench.build.publish import check_name, check_push, publish, push
 from chatgenbench.errors import BenchmarkError, InfraError, UserError
 from tests.build.published import CREATOR, FUNNEL, LEAKS, SECRET_USER, built, record, records
 
@@ -149,6 +149,43 @@ def test_the_card_tells_counts_funnel_and_contact(root: Path) -> None:
     assert json.loads((root / "release" / "leaks.json").read_text()) == LEAKS
 
 
+def test_the_card_tells_what_to_type_in_each_form(root: Path, tmp_path: Path) -> None:
+    made = [(r.model_copy(update={"redistributable": True}), s) for r, s in records(tmp_path)]
+    publish(built(tmp_path, records=made), tmp_path / "complete")
+    cards = {folder.name: folder / "README.md" for folder in (root / "release", root / "full", tmp_path / "complete")}
+    for name, path in cards.items():
+        usage = path.read_text("utf-8").split("## Use it")[1].split("## What it holds")[0]
+        left_out = name == "release"
+        assert ("export CIVITAI_API_TOKEN=" in usage) == left_out
+        assert ("chatgenbench build hydrate FOLDER --out FULL\n" in usage) == left_out
+        assert f"eval --system retrieval --benchmark {'FULL' if left_out else 'FOLDER'} --out runs/first" in usage
+        assert usage.count("```") == 4
+    assert "build hydrate FOLDER --out FULL" in (root / "release" / "DATASHEET.md").read_text("utf-8")
+
+
+def test_the_datasheet_speaks_of_people_only_where_there_are_any(root: Path, tmp_path: Path) -> None:
+    publish(built(tmp_path, settings={"source": "bundled"}), tmp_path / "d")
+    sheet, other = ((folder / "DATASHEET.md").read_text("utf-8") for folder in (tmp_path / "d", root / "release"))
+    assert "No record has a person behind it" in sheet
+    assert "They came with\nthe program" in sheet
+    for told in ("Creators are known only as keyed hashes", "were not asked one by one"):
+        assert told in other
+        assert told not in sheet
+
+
+def test_one_demonstration_without_a_picture_does_not_switch_pictures_off(tmp_path: Path) -> None:
+    made = records(tmp_path)
+    made[7] = (made[7][0].model_copy(update={"picture": "", "picture_sha256": ""}), made[7][1])
+    publish(built(tmp_path, records=made), tmp_path / "d", "full")
+    told = json.loads((tmp_path / "d" / "build.json").read_text())["left_out"]
+    assert told == {"freestyle inputs whose demonstration has no picture, where others have one": 1}
+    loaded = load_benchmark(str(tmp_path / "d"))
+    assert loaded.manifest.pictures
+    assert len(loaded.items) == 6
+    loaded.require_pictures(loaded.items)
+    assert "Left out when publishing: 1 freestyle inputs whose" in (tmp_path / "d" / "README.md").read_text("utf-8")
+
+
 def test_text_of_others_cannot_break_the_card(tmp_path: Path) -> None:
     evil = 'a | b\n---\n"x": <script>alert(1)</script> [y](javascript:z)'
     publish(built(tmp_path, name=evil, contact=evil, sources=((evil, evil, evil),)), tmp_path / "d")
@@ -237,6 +274,45 @@ def test_pushing_asks_for_a_token_and_an_unchanged_release(root: Path, monkeypat
     ):
         with pytest.raises(UserError, match=told):
             push(folder, name, "MY_TOKEN")
+
+
+def test_what_cannot_be_pushed_is_told_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    check_push("me/set")
+    for name in (
+        "set",
+        "",
+        "me/",
+        "/set",
+        "me/a/b",
+        "me/a b",
+        "me/a--b",
+        "me/a..b",
+        "me/set.git",
+        "-me/set",
+        "me/" + "a" * 99,
+    ):
+        with pytest.raises(UserError, match="is no name of a dataset"):
+            check_push(name)
+    with pytest.raises(UserError, match="--form release"):
+        check_push("me/set", "full")
+
+
+def test_a_stored_token_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", " ")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    with pytest.raises(UserError, match=r"no token to push with: put one in \$HF_TOKEN"):
+        check_push("me/set")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_stored")
+    check_push("me/set")
+
+
+def test_names_of_datasets() -> None:
+    for name in ("a", "my-chatgenbench", "Größe 2 / été", "x" * 100):
+        check_name(name)
+    for name in ("", "  ", "\t", "a\nb", "a\x1b[31m", "x" * 101, "\udc80", "\u202e"):
+        with pytest.raises(UserError, match="--name"):
+            check_name(name)
 
 
 def test_pushing_a_changed_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,26 @@ def test_the_salt_is_made_once_and_readable_by_its_owner_only(tmp_path: Path, mo
     assert Workspace(tmp_path).salt() == first
     assert stat.S_IMODE((workspace.private / "salt").stat().st_mode) == 0o600
     monkeypatch.setenv("CHATGENBENCH_SALT", "mine")
-    assert workspace.salt() == b"mine"
+    with pytest.raises(UserError, match="begun with another \\$CHATGENBENCH_SALT"):
+        workspace.salt()
+
+
+def test_a_salt_that_was_given_is_not_kept_but_known_again(tmp_path: Path, monkeypatch) -> None:
+    workspace = Workspace(tmp_path)
+    monkeypatch.setenv("CHATGENBENCH_SALT", "mine")
+    assert workspace.salt() == workspace.salt() == b"mine"
+    assert not any(b"mine" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    for other in ("another", ""):
+        monkeypatch.setenv("CHATGENBENCH_SALT", other)
+        with pytest.raises(UserError, match="begun with another"):
+            workspace.salt()
+
+
+def test_a_mark_that_is_no_object_is_no_mark(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    write_lines(workspace.lines("parse"), [record("a")])
+    workspace.counters("parse").write_text("[]")
+    assert workspace.done("parse", ["x"]) is None
 
 
 def test_a_drop_has_a_name_for_its_reason() -> None:

@@ -1,0 +1,77 @@
+"""Mistakes in what was typed for `chatgenbench build`, told before any work is done."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from chatgenbench.errors import UserError, shorten
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from chatgenbench.build_commands import Request
+
+#: The name of the small language model that is served on this machine.
+LOCAL = "local"
+
+
+def check(request: Request) -> None:
+    """See that a request can be carried out, as far as that can be told without a network.
+
+    Raises:
+        UserError: what is wrong, and how to mend it.
+    """
+    from chatgenbench.build.client import checked
+    from chatgenbench.build.publish import check_name, check_push
+
+    checked(request.api)
+    check_name(request.name)
+    if request.push_to_hub is not None:
+        check_push(request.push_to_hub, "full" if request.form == "full" else "release")
+    if request.llm_model is not None and not request.llm_model.strip():
+        raise UserError("--llm-model is empty: name a model of the endpoint, or local")
+    if request.llm_model is not None and request.llm_model != LOCAL:
+        bare(request.llm_base_url)
+    elif request.llm_model is None and not request.dry_run:
+        raise UserError(
+            "who plays the people? give --llm-model with --llm-base-url (any OpenAI-compatible endpoint), or "
+            "--llm-model local for a small one on this machine"
+        )
+    if request.budget is not None and not (request.llm_price_in or request.llm_price_out):
+        raise UserError("--budget needs prices to be kept to: give --llm-price-in and --llm-price-out")
+    today()
+
+
+def bare(address: str) -> str:
+    """An endpoint's address without user name, password or query, where some people keep keys.
+
+    Raises:
+        UserError: it is no http(s) address.
+    """
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        told = shorten(address.rpartition("@")[2], 60)
+        raise UserError(f"--llm-base-url '{told}' is no address: type http(s)://HOST[:PORT]/v1")
+    return f"{parts.scheme}://{parts.hostname}{f':{port}' if port else ''}{parts.path}"
+
+
+def today() -> date:
+    """The date to print on what is made: that of $SOURCE_DATE_EPOCH where it is set.
+
+    Raises:
+        UserError: it is set to what is no time.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if not epoch:
+        return datetime.now(UTC).date()
+    try:
+        return datetime.fromtimestamp(int(epoch), UTC).date()
+    except (ValueError, OverflowError, OSError):
+        raise UserError("$SOURCE_DATE_EPOCH must be a number of seconds since 1970, or unset") from None
