@@ -71,8 +71,8 @@ def test_rescaled_scores_agree_with_bert_score(prompts, tmp_path, monkeypatch) -
     assert_equal(scorer.score_all(candidates, references), theirs, "rescaled RoBERTa")
 
 
-#: bert-score reads an empty text with a function that transformers 5 took away; it is put back, so that what the package
-#: means by an empty text (a raw 0) is compared as well.
+#: bert-score reads an empty text with a function that transformers 5 took away; it is put back, so that what the
+#: package means by an empty text (a raw 0) is compared as well.
 REFERENCE = """
 import json, sys
 import bert_score, transformers
