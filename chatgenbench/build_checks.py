@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from chatgenbench.dates import today
 from chatgenbench.errors import UserError, shorten
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from chatgenbench.build_commands import Request
 
 #: The name of the small language model that is served on this machine.
@@ -60,18 +57,3 @@ def bare(address: str) -> str:
         told = shorten(address.rpartition("@")[2], 60)
         raise UserError(f"--llm-base-url '{told}' is no address: type http(s)://HOST[:PORT]/v1")
     return f"{parts.scheme}://{parts.hostname}{f':{port}' if port else ''}{parts.path}"
-
-
-def today() -> date:
-    """The date to print on what is made: that of $SOURCE_DATE_EPOCH where it is set.
-
-    Raises:
-        UserError: it is set to what is no time.
-    """
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if not epoch:
-        return datetime.now(UTC).date()
-    try:
-        return datetime.fromtimestamp(int(epoch), UTC).date()
-    except (ValueError, OverflowError, OSError):
-        raise UserError("$SOURCE_DATE_EPOCH must be a number of seconds since 1970, or unset") from None

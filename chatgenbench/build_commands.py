@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from chatgenbench.build_checks import LOCAL, bare, check, today
+from chatgenbench.build_checks import LOCAL, bare, check
+from chatgenbench.dates import today
 from chatgenbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def run_build(request: Request, console: Console) -> None:
         return
     with workspace.lock(), _bars(console) as progress:
         created = _remember(workspace, request)
+        settings = replace(settings, removals=settings.removals.resolved(workspace.salt))
         source = _source(request, workspace, progress)
         funnel = Stages(workspace, source, settings, progress, _is_loopback(request.api)).run()
         ending = Ending(workspace, source, settings, play, progress)
@@ -138,15 +140,18 @@ def _settings(request: Request) -> Settings:
     from chatgenbench.build.filters import Limits
     from chatgenbench.build.settings import Settings
     from chatgenbench.build.split import SplitSettings
-    from chatgenbench.build.words import read_blocklist
-
-    blocked = read_blocklist(request.blocklist) if request.blocklist else ()
     source: Any = request.source
     return Settings(
-        source=source, limits=Limits(min_reactions=request.min_reactions, blocklist=blocked),
+        source=source, limits=Limits(min_reactions=request.min_reactions, blocklist=_blocked(request)),
         split=SplitSettings(request.seed, request.test_share, request.few_shot_threshold),
         removals=_removals(request.removals),
     )  # fmt: skip
+
+
+def _blocked(request: Request) -> tuple[str, ...]:
+    from chatgenbench.build.words import read_blocklist
+
+    return read_blocklist(request.blocklist) if request.blocklist else ()
 
 
 def _removals(path: Path | None) -> Any:
@@ -160,7 +165,7 @@ def _play(request: Request) -> Any:
     from chatgenbench.build.play.run import Play
 
     facts: Any = request.facts or ("words" if request.llm_model == LOCAL else "llm")
-    return Play(request.seed, request.inputs, request.max_items, request.with_train, Gates(facts=facts))
+    return Play(request.seed, request.inputs, request.max_items, request.with_train, Gates(facts=facts, blocklist=_blocked(request)))
 
 
 def _remember(workspace: Any, request: Request) -> str:
@@ -218,6 +223,7 @@ def _dry_run(request: Request, workspace: Any, settings: Settings, play: Any, co
 
     fetch = stages = ending = None
     with workspace.lock(), _bars(console) as progress:
+        settings = replace(settings, removals=settings.removals.resolved(workspace.salt))
         source: Any = Bundled()
         if request.source != "bundled":
             store, query = RawStore(workspace.raw), _query(request)
@@ -235,26 +241,20 @@ def _dry_run(request: Request, workspace: Any, settings: Settings, play: Any, co
 @contextmanager
 def _language_model(request: Request, ending: Any) -> Iterator[Any]:
     """The endpoint; the local model is served only while somebody has something to ask."""
+    from chatgenbench.build.client import patience
     from chatgenbench.build.play.endpoint import Endpoint
     from chatgenbench.build.play.local import MODEL, server
 
     if request.llm_model != LOCAL:
         yield Endpoint(
             request.llm_base_url, str(request.llm_model), request.llm_price_in, request.llm_price_out, request.budget,
-            patience=_patience(),
+            patience=patience(),
         )  # fmt: skip
     elif ending.played(MODEL, False):
         yield Endpoint("", MODEL, structured=False)
     else:
         with server() as address:
-            yield Endpoint(address, MODEL, concurrency=2, max_tokens=60, temperature=0.5, structured=False)
-
-
-def _patience() -> float:
-    try:
-        return max(0.0, float(os.environ.get("CHATGENBENCH_PATIENCE", "1")))
-    except ValueError:
-        raise UserError("$CHATGENBENCH_PATIENCE must be a number of seconds") from None
+            yield Endpoint(address, MODEL, concurrency=1, max_tokens=60, temperature=0.5, structured=False)
 
 
 def _edition(request: Request, created: str) -> Any:
@@ -324,7 +324,7 @@ def _bars(console: Console) -> Iterator[Bars]:
         yield Bars(progress)
 
 
-def run_hydrate(folder: Path, out: Path, api: str, pace: float, console: Console) -> None:
+def run_hydrate(folder: Path, out: Path, api: str, pace: float, removals: Path | None, console: Console) -> None:
     """Bring back what a release leaves out, with the reader's own token."""
     _need_extra()
     from chatgenbench.build.client import checked
@@ -335,10 +335,11 @@ def run_hydrate(folder: Path, out: Path, api: str, pace: float, console: Console
     checked(api)
     out = real(out)
     check_free(out)  # before anything is fetched
+    listed = _removals(removals)
     with _bars(console) as progress:
         root = out.with_name(f"{out.name}.fetched")
         fetch = Refetch(root, api, token_for(api), progress.tick, _is_loopback(api), pace)
-        counts = hydrate(folder, out, fetch, root)
+        counts = hydrate(folder, out, fetch, root, listed)
     print_funnel({"hydrate": counts}, console)
     console.print(f"items: {counts['items']:,}, lost: {counts['items_lost']:,}", highlight=False)
     _say(console, f"dataset: {out} (what was fetched is kept in {root})")

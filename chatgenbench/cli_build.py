@@ -70,7 +70,7 @@ def build(
         Path | None, typer.Option("--blocklist", help="Words, one a line, that no prompt may hold.")
     ] = None,
     removals: Annotated[
-        Path | None, typer.Option("--removals", help="Picture and model ids that people asked to have removed.")
+        Path | None, typer.Option("--removals", help="Pictures, models and @users that people asked to have removed.")
     ] = None,
     api: Annotated[str, typer.Option("--api", help="Address of the API.")] = "https://civitai.com/api/v1",
     requests_per_second: Annotated[
@@ -79,7 +79,8 @@ def build(
     llm_base_url: Annotated[
         str,
         typer.Option(
-            "--llm-base-url", help="Any OpenAI-compatible endpoint; its key comes from $CHATGENBENCH_LLM_KEY."
+            "--llm-base-url",
+            help="Any OpenAI-compatible endpoint; key: $CHATGENBENCH_LLM_KEY ($OPENAI_API_KEY for api.openai.com).",
         ),
     ] = "https://api.openai.com/v1",
     llm_model: Annotated[
@@ -172,12 +173,15 @@ def _refuse_options(context: typer.Context) -> None:
 
 @build_app.command()
 def hydrate(
-    folder: Annotated[Path, typer.Argument(help="A dataset in its release form.")],
+    folder: Annotated[Path, typer.Argument(help="A dataset in its release form: a folder, or hf:OWNER/NAME.")],
     out: Annotated[Path, typer.Option("--out", help="Where the full dataset goes.")],
     api: Annotated[str, typer.Option("--api", help="Address of the API.")] = "https://civitai.com/api/v1",
     requests_per_second: Annotated[
         float, typer.Option("--requests-per-second", min=0.01, help="Upper bound, one request a record.")
     ] = 1.0,
+    removals: Annotated[
+        Path | None, typer.Option("--removals", help="Pictures, models and @users that people asked to have removed.")
+    ] = None,
 ) -> None:
     """Fetch the prompts and pictures that a release leaves out, with your own token ($CIVITAI_API_TOKEN).
 
@@ -185,7 +189,7 @@ def hydrate(
     """
     from chatgenbench.build_commands import run_hydrate
 
-    run_hydrate(folder, out, api, requests_per_second, _console())
+    run_hydrate(folder, out, api, requests_per_second, removals, _console())
 
 
 @build_app.command("import")

@@ -1,4 +1,4 @@
-"""What the hub's JSON looks like: read leniently, with every surprise counted; user names leave it before it is kept.
+"""What the hub's JSON looks like: read leniently, with every surprise counted (user names are taken out by `names`).
 
 The hub's fields change type and shape from year to year.  Whatever comes, something is read and nothing raises, and
 `count.noted` tells what nobody expected, as `drift:images.FIELD:type`.
@@ -6,11 +6,8 @@ The hub's fields change type and shape from year to year.  Whatever comes, somet
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +15,13 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 
 from chatgenbench.build.funnel import Count
+from chatgenbench.build.names import creator_named, creator_of, pseudonym, scrub
 from chatgenbench.errors import shorten
+
+__all__ = [
+    "DESCRIPTION", "Page", "creator_named", "creator_of", "drift", "dump", "image", "is_page", "load", "model", "page",
+    "pseudonym", "reason", "scrub",
+]  # fmt: skip
 
 #: Longest description of a model or version, in characters of its HTML.
 DESCRIPTION = 20_000
@@ -46,8 +49,6 @@ _KNOWN = {where: {name: frozenset(kinds.split()) for name, kinds in of.items()} 
 _TYPES = {
     bool: "bool", int: "int", float: "float", str: "str", list: "list", dict: "object", type(None): "null",
 }  # fmt: skip
-_HOMES = re.compile(r"((?:[\\/]Users[\\/]+|/home/))[^\\/\"]{1,64}(?=[\\/])", re.IGNORECASE)
-_PROFILES = re.compile(r"(civitai\.\w+/user/)[^\\/\"'\s<>?#&]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -135,59 +136,6 @@ def model(body: dict[str, Any], count: Count) -> dict[str, Any]:
             part["description"] = text[:DESCRIPTION]
             count.noted["description-cut"] += 1
     return body
-
-
-def pseudonym(salt: bytes, name: str) -> str:
-    """What stands for a user's name in the store: the same for the same name and salt, and no way back without it."""
-    return f"creator-{hmac.new(salt, name.encode('utf-8', 'replace'), hashlib.sha256).hexdigest()[:16]}"
-
-
-def scrub(body: Any, alias: Callable[[str], str]) -> None:
-    """Take user names out of a body, in place.
-
-    `username` becomes its alias, a creator's portrait goes, and so do the creator's name in descriptions of the model,
-    names in links to profiles, names of home folders in workflows, and the `User` that some tools write into metadata.
-    """
-    stack = [body]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, dict):
-            _scrub_object(value, alias)
-            stack.extend(v for v in value.values() if isinstance(v, dict | list))
-        elif isinstance(value, list):
-            value[:] = [_without_paths(v) if isinstance(v, str) else v for v in value]
-            stack.extend(v for v in value if isinstance(v, dict | list))
-
-
-def _scrub_object(value: dict[str, Any], alias: Callable[[str], str]) -> None:
-    creator = value.get("creator")
-    if isinstance(creator, dict) and isinstance(creator.get("username"), str):
-        _hide(value, creator["username"])
-    name = value.get("username")
-    if isinstance(name, str) and name:
-        value["username"] = alias(name)
-        if "image" in value:
-            value["image"] = None
-    if isinstance(value.get("meta"), dict):
-        value["meta"].pop("User", None)
-    for key, text in value.items():
-        if isinstance(text, str):
-            value[key] = _without_paths(text)
-
-
-def _hide(body: dict[str, Any], name: str) -> None:
-    """Descriptions of a model and its versions without the name of who made it."""
-    versions = body.get("modelVersions")
-    pattern = re.compile(rf"(?<!\w)@?{re.escape(name)}(?!\w)", re.IGNORECASE)
-    for part in (body, *(versions if isinstance(versions, list) else ())):
-        if name and isinstance(part, dict) and isinstance(part.get("description"), str):
-            part["description"] = pattern.sub("the author", part["description"])
-
-
-def _without_paths(text: str) -> str:
-    if "user" not in text.casefold() and "/home/" not in text.casefold():
-        return text
-    return _PROFILES.sub(r"\1someone", _HOMES.sub(r"\1someone", text))
 
 
 def reason(body: bytes) -> str:

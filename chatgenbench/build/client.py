@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import math
+import os
 import random
 from collections.abc import Sequence
 from contextlib import suppress
@@ -32,6 +33,8 @@ ATTEMPT_TIME = 120.0
 #: `page * limit` above this is answered 429 however long one waits.
 _DEEPEST = 1000
 _SHORTEST_TOKEN = 8
+#: What to do about a refusal, at the end of a message.
+CHECK_TOKEN = "check $CIVITAI_API_TOKEN (civitai.com, account settings, API keys), then type the command again"
 _FINAL = frozenset({400, 403, 404, 405, 410})
 _AGAIN = frozenset({408, 425, 429, 499})
 _BROKEN = (httpx.TransportError, httpx.DecodingError, OSError)  # TimeoutError is an OSError
@@ -169,7 +172,9 @@ class Client:
         """The answer, if it is one."""
         why = f"status {status}"
         if status == 401:
-            raise UserError(f"the API refuses the token ({civitai.reason(body) or why}): check $CIVITAI_API_TOKEN")
+            raise UserError(f"the API refuses the token ({civitai.reason(body) or why}): {CHECK_TOKEN}")
+        if status == 407:
+            raise UserError("a proxy on the way to the API wants a password (status 407): check $HTTPS_PROXY")
         if status == 429 and _too_deep(params):
             return Answer(key, status, body)
         if status in _AGAIN or status >= 500:
@@ -235,6 +240,21 @@ def checked(base_url: str) -> httpx.URL:
     if url.scheme == "http" and _is_loopback(url.host) and not url.userinfo and not url.query:
         return url
     raise UserError("--api must be an https address without name, password or query, e.g. https://civitai.com/api/v1")
+
+
+def patience() -> float:
+    """The first pause between attempts in seconds: $CHATGENBENCH_PATIENCE, else 1.
+
+    Raises:
+        UserError: it is set to something else than a number of seconds.
+    """
+    try:
+        seconds = float(os.environ.get("CHATGENBENCH_PATIENCE", "1"))
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise UserError("$CHATGENBENCH_PATIENCE must be a number of seconds: set it right, or unset it")
+    return max(0.0, seconds)
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,22 +2,23 @@
 
 First the models, page by page.  Then the pictures of each model version, in rounds: every round asks for one page of
 each version that has more, first versions of all models before second ones.  A request that the store has an answer
-to is not made again, so a collection that was interrupted goes on where it was, and a finished one asks for nothing.
+to is not made again, so a collection that was interrupted goes on where it was, and a finished one asks for nothing
+but pictures that were refused (`answers` tells why).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from chatgenbench.build import civitai
+from chatgenbench.build.answers import Answers
 from chatgenbench.build.client import Client, Unanswered
+from chatgenbench.build.client import patience as first_pause
 from chatgenbench.build.funnel import Count
 from chatgenbench.build.store import Answer, RawStore
-from chatgenbench.build.walk import Ask, ImageWalk, ModelWalk, Query, check_listed, in_order, places_of, versions_of
+from chatgenbench.build.walk import Ask, ImageWalk, ModelWalk, Query, in_order, places_of, versions_of
 from chatgenbench.build.workspace import Workspace
 from chatgenbench.errors import InfraError, UserError
 
@@ -52,7 +53,7 @@ def collect(
     if query.nsfw != "none":
         raise UserError(f"--nsfw {query.nsfw}: only 'none' can be collected")
     if patience is None:
-        patience = _patience()
+        patience = first_pause()
     key = Workspace(store.folder.parent).salt() if salt is None else salt
     try:
         asyncio.run(_Collection(store, query, count, tick, key).run(token, patience))
@@ -98,9 +99,8 @@ class _Collection:
 
     async def run(self, token: str | None, patience: float) -> None:
         query = self._query
-        async with Client(
-            query.base_url, token, query.requests_per_second, query.concurrency, patience
-        ) as self._client:
+        async with Client(query.base_url, token, query.requests_per_second, query.concurrency, patience) as client:
+            self._answers = Answers(self._store, client, self._salt)
             await self._images(await self._models())
 
     async def _models(self) -> list[int]:
@@ -140,37 +140,23 @@ class _Collection:
                 break
         if self._unanswered:
             raise self._complaint()
+        await self._answers.settle()
         self._tick("versions", walk.versions, walk.versions)
         self._count.noted["versions"] = walk.versions
 
     async def _answer(self, ask: Ask) -> Answer | None:
         """The answer from the store, else from the hub; None when it stays unanswered."""
-        key = ask.key
-        kept = self._store.get(key)
-        if kept is not None:
-            return kept
-        if self._in_a_row >= GIVE_UP:
+        known = self._answers.known(ask.path, ask.params)
+        if self._in_a_row >= GIVE_UP and not known:
             raise self._complaint()
         try:
-            answer = await self._client.get(ask.path, ask.params)
+            answer = await self._answers.get(ask.path, ask.params)
         except Unanswered as failure:
             self._unanswered[failure.why] += 1
             self._in_a_row += 1
             return None
-        self._in_a_row = 0
-        if answer.status == 403 and ask.path == "/models":
-            check_listed(answer)  # not kept: another token may be let in
-        clean = self._without_names(answer)
-        self._store.put(key, clean)
-        return clean
-
-    def _without_names(self, answer: Answer) -> Answer:
-        try:
-            body = civitai.load(answer.body)
-        except ValueError:
-            return Answer(answer.url, answer.status, b'{"error":"no JSON"}')
-        civitai.scrub(body, lambda name: civitai.pseudonym(self._salt, name))
-        return Answer(answer.url, answer.status, civitai.dump(body))
+        self._in_a_row = self._in_a_row if known else 0
+        return answer
 
     def _complaint(self) -> InfraError:
         number = sum(self._unanswered.values())
@@ -184,10 +170,3 @@ def _stored(store: RawStore, ask: Ask) -> Answer:
     if answer is None:
         raise InfraError(f"{store.folder} does not hold all of what was asked for: type the build command again")
     return answer
-
-
-def _patience() -> float:
-    try:
-        return max(0.0, float(os.environ.get("CHATGENBENCH_PATIENCE", "1")))
-    except ValueError:
-        raise UserError("$CHATGENBENCH_PATIENCE must be a number of seconds") from None

@@ -29,6 +29,9 @@ from chatgenbench.errors import UserError
 #: Reasons by their code; 0 means kept.
 REASONS = ("", "duplicate-exact", "duplicate-near-prompt", "duplicate-near-picture")
 _KEPT, _EXACT, _PROMPT, _PICTURE = range(4)
+_MOST_REACTIONS = 2**31
+#: Bytes before the numbers in a `.npy` file of one row.
+_HEADER = 128
 
 
 @dataclass(frozen=True)
@@ -68,15 +71,37 @@ class Duplicates:
 
     def save_clusters(self, path: Path) -> None:
         """Write the clusters of the lines that stay, for the split of the file that holds only those."""
-        buffer = io.BytesIO()
-        np.save(buffer, self.cluster[self.keep], allow_pickle=False)
-        write_whole(path, buffer.getvalue())
+        write_whole(path, _file_of(self.cluster[self.keep]))
 
 
-def load_clusters(path: Path) -> NDArray[np.int32]:
-    """What `save_clusters` wrote."""
-    clusters: NDArray[np.int32] = np.load(path, allow_pickle=False)
-    return clusters
+def load_clusters(path: Path, lines: Path | None = None) -> NDArray[np.int32]:
+    """What `save_clusters` wrote; `lines` is the file of what stays, which must have as many lines.
+
+    Raises:
+        UserError: the file is missing, damaged, not ours, or of another file of lines; it says how to make it anew.
+    """
+    mark = path.with_name("dedupe.json")
+    try:
+        data = path.read_bytes()
+        clusters = np.frombuffer(data, np.int32, offset=_HEADER)
+    except (OSError, ValueError):
+        data, clusters = b"", np.empty(0, np.int32)
+    if _file_of(clusters) != data:  # numpy's own reader trips over damage in ways of its own
+        raise UserError(f"{path} is missing or damaged: delete {mark} and type the command again")
+    if lines is not None:
+        with lines.open("rb", buffering=1 << 20) as file:
+            number = sum(1 for _ in file)
+        if number != len(clusters):
+            told = f"{path} has {len(clusters)} clusters for the {number} lines of {lines.name}"
+            raise UserError(f"{told}: delete {mark} and type the command again")
+    return clusters.copy()
+
+
+def _file_of(clusters: NDArray[np.int32]) -> bytes:
+    """The bytes of the `.npy` file that holds them."""
+    buffer = io.BytesIO()
+    np.save(buffer, clusters, allow_pickle=False)
+    return buffer.getvalue()
 
 
 class _Columns:
@@ -95,7 +120,7 @@ class _Columns:
         whole = orjson.dumps([text, plan["model"], plan["arguments"]], option=orjson.OPT_SORT_KEYS).decode()
         self.same.append(digest(whole))
         self.model.append(self._models.setdefault(plan["model"], len(self._models)))
-        self.reactions.append(record.get("reactions", 0))
+        self.reactions.append(int(min(max(0, record.get("reactions", 0)), _MOST_REACTIONS)))
         sha256, phash = record.get("picture_sha256", ""), record.get("phash", "")
         self.picture.append(int(sha256[:16] or "0", 16))
         self.pictured.append(bool(sha256))

@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import ValidationError
 
-from chatgenbench.benchmark import FILES, Manifest
+from chatgenbench.benchmark import FILES, Manifest, _from_hub
 from chatgenbench.build.contents import About, Chat, Provenance, text_sha256
 from chatgenbench.build.draft import check_free, draft_of, read_sums, sha256_of
 from chatgenbench.build.records import Drop, Record
+from chatgenbench.build.removals import Removals
+from chatgenbench.build.workspace import Workspace
 from chatgenbench.build.writer import Writer
 from chatgenbench.errors import UserError
 from chatgenbench.schema import Demonstration, ModelRecord, Noun
@@ -28,14 +30,17 @@ REASONS = {
     "prompt-changed": "prompt or negative prompt are not what was published",
     "picture-missing": "the record came without its picture",
     "picture-changed": "the picture is not what was published",
+    "removal": "somebody asked to have it, its model or its creator's pictures left out",
 }
 
 Fetch = Callable[[list[str]], Iterator[tuple[str, Record | Drop]]]
 N = TypeVar("N", bound=Noun)
 
 
-def hydrate(folder: Path, out: Path, fetch: Fetch, root: Path | None = None) -> dict[str, Any]:
-    """Write to `out` the full form of the release in `folder`; returns the counts.
+def hydrate(
+    folder: Path, out: Path, fetch: Fetch, root: Path | None = None, removals: Removals | None = None
+) -> dict[str, Any]:
+    """Write to `out` the full form of the release in `folder` (or `hf:OWNER/NAME[@REVISION]`); returns the counts.
 
     Demonstrations that cannot be brought back as they were are dropped with their chats and items.  When none is lost,
     `out` is the same benchmark (the same hash) as the builder's own full form.
@@ -43,6 +48,7 @@ def hydrate(folder: Path, out: Path, fetch: Fetch, root: Path | None = None) -> 
     Args:
         fetch: gives each of some record ids as a record, or why there is none; order does not matter.
         root: folder that the fetched records' picture paths start from (default: the current one).
+        removals: what to leave out beside.  Users are known of what is fetched only, by the salt of `root`.
 
     Returns:
         `seen`, `kept` and `dropped` (by reason) of demonstrations; `items`, `items_lost`, `inputs_lost`.
@@ -51,17 +57,25 @@ def hydrate(folder: Path, out: Path, fetch: Fetch, root: Path | None = None) -> 
         UserError: `folder` is no release or was changed since, `out` is taken, or no item is left.
         InfraError: the disk refuses, or what `fetch` raises.
     """
+    folder = located(folder)
     release = _Release(folder)
     check_free(out)
     if out.resolve() == folder.resolve() or folder.resolve() in out.resolve().parents:
         raise UserError(f"--out {out} lies in the release itself: choose another place")
-    refill = _Refill(release, fetch, root or Path())
+    root = root or Path()
+    refill = _Refill(release, fetch, root, (removals or Removals()).resolved(Workspace(root).salt))
     with draft_of(out) as draft:
-        writer = Writer(draft, release.about, release.catalog, release.leaks, refill.counts)
+        writer = Writer(draft, release.about, refill.catalog, release.leaks, refill.counts)
         writer.write(refill.parts(), release.nouns("chats.jsonl", Chat), refill.picture)
     lost = sum(writer.left_out.values())
     return {**refill.counts(), "items": writer.tally.items, "items_lost": release.items - writer.tally.items,
             "inputs_lost": lost}  # fmt: skip
+
+
+def located(folder: Path) -> Path:
+    """The folder itself, or where the dataset `hf:OWNER/NAME[@REVISION]` lies once it was fetched."""
+    name = str(folder)
+    return _from_hub(name.removeprefix("hf:")) if name.startswith("hf:") else folder
 
 
 class _Release:
@@ -99,8 +113,11 @@ class _Release:
 class _Refill:
     """The demonstrations of a release with what was left out of them."""
 
-    def __init__(self, release: _Release, fetch: Fetch, root: Path) -> None:
-        self._release, self._fetch, self._root = release, fetch, root
+    def __init__(self, release: _Release, fetch: Fetch, root: Path, removals: Removals) -> None:
+        self._release, self._fetch, self._root, self._removals = release, fetch, root, removals
+        named = {model.id for model in release.catalog if removals.hits_model(model.id)}
+        self._gone = {model.id for model in release.catalog if model.id in named or model.base in named}
+        self.catalog = [model for model in release.catalog if model.id not in self._gone]
         self._dropped: Counter[str] = Counter()
         self._seen = 0
         self._pictures: dict[str, Path] = {}
@@ -111,7 +128,8 @@ class _Refill:
 
     def picture(self, path: str) -> Path:
         """Where the picture lies whose path in the dataset is given: fetched, or in the release."""
-        return self._pictures.get(path, self._release.folder / path)
+        found = self._pictures.get(path, self._release.folder / path)
+        return found.resolve()  # a dataset of the hub is a folder of links, and a link may not be linked
 
     def parts(self) -> Iterator[tuple[Demonstration, Provenance]]:
         batch: list[tuple[Demonstration, Provenance]] = []
@@ -124,10 +142,13 @@ class _Refill:
         yield from self._filled(batch)
 
     def _filled(self, batch: list[tuple[Demonstration, Provenance]]) -> Iterator[tuple[Demonstration, Provenance]]:
-        wanted = [record.id for _, record in batch if not record.whole]
+        wanted = [record.id for pair in batch if not (record := pair[1]).whole and not self._removed(*pair)]
         fetched = dict(self._fetch(wanted)) if wanted else {}
         for demonstration, record in batch:
             self._seen += 1
+            if self._removed(demonstration, record):
+                self._dropped["removal"] += 1
+                continue
             if record.whole:
                 yield demonstration, record
                 continue
@@ -138,7 +159,19 @@ class _Refill:
                 continue
             yield _joined(demonstration, record, found)
 
+    def _removed(self, demonstration: Demonstration, record: Provenance) -> bool:
+        """Whether the list names it, as far as the release tells; users are seen when it is fetched."""
+        names = {record.id, record.creator, record.picture_sha256, demonstration.picture_sha256} - {""}
+        models = (demonstration.plan.model, *demonstration.plan.ranking)
+        return (
+            not self._removals.names.isdisjoint(names)
+            or not self._gone.isdisjoint(models)
+            or any(map(self._removals.hits_model, models))
+        )
+
     def _objection(self, found: Record, demonstration: Demonstration, record: Provenance) -> str | None:
+        if self._removals.hits(found):
+            return "removal"
         told = (record.prompt_sha256, record.negative_prompt_sha256)
         if (text_sha256(found.plan.prompt), text_sha256(found.plan.negative_prompt)) != told:
             return "prompt-changed"

@@ -20,8 +20,9 @@ LANGUAGES = (
 )  # fmt: skip
 
 _TAG = re.compile(r"<[^<>]*>")
-_WEIGHT = re.compile(r":\s*-?\d*\.?\d+(?=\s*[)\]])")
-_CODE = re.compile(r"\S*(?:://|@)\S*|\b\w*\d\w*\b")
+# possessive, and addresses are told apart without a pattern: a long word must not cost the square of its length
+_WEIGHT = re.compile(r":\s*+-?(?:\d++(?:\.\d++)?|\.\d++)(?=\s*[)\]])")
+_CODE = re.compile(r"\b\w*\d\w*\b")
 _MARKS = re.compile(r"[^\w\s,.'’!?、。，-]|_")
 
 
@@ -39,7 +40,10 @@ def of(text: str) -> str:
 
 
 def _bare(text: str) -> str:
-    for pattern in (_TAG, _WEIGHT, _CODE, _MARKS):
+    for pattern in (_TAG, _WEIGHT):
+        text = pattern.sub(" ", text)
+    text = " ".join(word for word in text.split() if "://" not in word and "@" not in word)
+    for pattern in (_CODE, _MARKS):
         text = pattern.sub(" ", text)
     return " ".join(text.split())
 

@@ -14,6 +14,7 @@ import orjson
 
 import chatgenbench
 from chatgenbench.build import dedupe, pictures, split
+from chatgenbench.build.client import patience
 from chatgenbench.build.funnel import Count
 from chatgenbench.build.records import Drop, Placed, Record
 from chatgenbench.build.settings import Settings
@@ -135,8 +136,9 @@ class Stages:
                 self.workspace.remove(name)
         if done is None and self.source.pictures:
             pictures.download(
-                self._kept("filter"), self.workspace.pictures, journal, limits, self.progress.tick, self._allow_private
-            )
+                self._kept("filter"), self.workspace.pictures, journal, limits, self.progress.tick, self._allow_private,
+                patience(),
+            )  # fmt: skip
         return self._stage("pictures", settings, lambda count: self._pictured(journal))
 
     def _pictured(self, journal: Path) -> Results:
@@ -160,7 +162,7 @@ class Stages:
 
     def _split(self, count: Count) -> Results:
         path = self.workspace.lines("dedupe")
-        columns = split.read(path, dedupe.load_clusters(self._clusters), self.settings.split.seed)
+        columns = split.read(path, dedupe.load_clusters(self._clusters, path), self.settings.split.seed)
         found = split.assign(columns, self.settings.split)
         for note in found.notes:
             count.noted[note] += 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from chatgenbench.build import civitai, fields, metadata, pictures, resources
-from chatgenbench.build.client import Client, Unanswered
+from chatgenbench.build.answers import Answers
+from chatgenbench.build.client import Client, Unanswered, patience
 from chatgenbench.build.filters import Limits
 from chatgenbench.build.funnel import Count
 from chatgenbench.build.pictures import Tick
@@ -27,6 +27,9 @@ _ANY = Arguments(sampler="Euler", steps=1, cfg_scale=1, width=8, height=8)
 class Refetch:
     """Asks for each picture's record by its id, one request each, and for the picture; all answers are kept in `root`.
 
+    As in a build's folder, no user name is kept; `creator` of the records is keyed with the salt of `root`.  A record
+    that is refused (403) is dropped as `refused`, and asked for again the next time.
+
     Args:
         tick: hears how many records were answered.
         allow_private: pictures may lie at private addresses.
@@ -43,32 +46,36 @@ class Refetch:
         """Each id with its record (prompt, negative prompt, picture, address), or why there is none.
 
         Raises:
+            UserError: the token is refused.
             InfraError: the hub does not answer; what was answered is kept.
         """
         workspace = Workspace(self.root)
+        salt = workspace.salt()
         with RawStore(workspace.raw) as store:
-            asyncio.run(self._collect(store, ids))
-            found = [_record(key, store.get(_key(key))) for key in ids]
+            asyncio.run(self._collect(store, ids, salt))
+            found = [_record(key, store.get(_key(key)), salt) for key in ids]
         records = [record for record in found if isinstance(record, Record)]
         journal = self.root / "pictures.jsonl"
         limits = Limits(nsfw_threshold=1.0)  # the release has judged them already
-        pictures.download(records, workspace.pictures, journal, limits, self._tick, self._allow_private)
+        pictures.download(
+            records, workspace.pictures, journal, limits, self._tick, self._allow_private, patience=patience()
+        )
         attached = {item.id: item for item in pictures.attach(iter(records), journal, limits)}
         for item in found:
             yield item.id, attached.get(item.id, item)
 
-    async def _collect(self, store: RawStore, ids: list[str]) -> None:
-        patience = float(os.environ.get("CHATGENBENCH_PATIENCE", "1"))
-        async with Client(self._api, self._token, self._pace, 1, patience) as client:
+    async def _collect(self, store: RawStore, ids: list[str], salt: bytes) -> None:
+        async with Client(self._api, self._token, self._pace, 1, patience()) as client:
+            answers = Answers(store, client, salt)
             for key in ids:
-                if key.startswith(_PREFIX) and _key(key) not in store:
+                if _number(key) is not None:
                     try:
-                        answer = await client.get("/images", _params(key))
+                        await answers.get("/images", _params(key))
                     except Unanswered as failure:
                         raise InfraError(f"the API does not answer ({failure.why}): type the command again") from None
-                    store.put(_key(key), answer)
                 self._done += 1
                 self._tick("records", self._done, None)
+            await answers.settle()
 
 
 def _params(key: str) -> list[tuple[str, str]]:
@@ -79,12 +86,17 @@ def _key(key: str) -> str:
     return key_of("/images", _params(key))
 
 
-def _record(key: str, answer: Answer | None) -> Record | Drop:
+def _number(key: str) -> int | None:
+    """The hub's number of a record, if it is one of the hub's."""
+    return fields.integer(key.removeprefix(_PREFIX)) if key.startswith(_PREFIX) else None
+
+
+def _record(key: str, answer: Answer | None, salt: bytes) -> Record | Drop:
     """The texts of a record out of the hub's answer, which may hold other pictures than the one asked for."""
     if answer is None or answer.status != 200:
-        return Drop(key, "gone")
+        return Drop(key, "refused" if answer is not None and answer.status == 403 else "gone")
     items = civitai.page(answer.body, "images", Count()).items
-    number = int(key.removeprefix(_PREFIX))
+    number = _number(key)
     body: dict[str, Any] | None = next((i for i in items if fields.integer(i.get("id")) == number), None)
     if body is None:
         return Drop(key, "gone")
@@ -95,7 +107,8 @@ def _record(key: str, answer: Answer | None) -> Record | Drop:
     plan = Plan(
         prompt=resources.without_tags(read.prompt), negative_prompt=read.negative_prompt, model="-", arguments=_ANY
     )
+    name = fields.text(body.get("username"))
     return Record(
         id=key, source="civitai", url=fields.text(body.get("url")) or "", plan=plan, base_model="",
-        licence="LicenseRef-Civitai",
+        licence="LicenseRef-Civitai", creator=civitai.creator_of(salt, name) if name else "",
     )  # fmt: skip

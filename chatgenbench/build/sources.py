@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -11,6 +9,7 @@ from typing import Protocol
 
 from chatgenbench.build import bundled
 from chatgenbench.build.catalog import Hub, pairs_of, to_record
+from chatgenbench.build.civitai import creator_of
 from chatgenbench.build.collect import Query, images, models
 from chatgenbench.build.filters import Limits, check, check_record
 from chatgenbench.build.funnel import Count
@@ -86,7 +85,7 @@ class Civitai:
         count.noted.update({f"models:{name}": number for name, number in self._models.noted.items()})
 
         def creator(name: str) -> str:
-            return hmac.new(key, name.encode(), hashlib.sha256).hexdigest()[:16]
+            return creator_of(key, name)
 
         for image in images(self.store, self.query, count):
             yield to_record(image, hub, creator, count)

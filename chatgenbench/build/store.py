@@ -2,6 +2,7 @@
 
     answers.bin      one zlib frame an answer, one after the other
     index.jsonl      key, place, length, status and sha256 of each answer, in the order in which they came
+                     (of one key the last counts: what was refused once may be given later)
 
 A frame is on the disk before its line of the index is, so a kill at any byte leaves every answer there whole or not
 at all.  A key is the request without host and without token: path and sorted query.
@@ -118,9 +119,14 @@ class RawStore:
             )
         return Answer(key, place.status, body)
 
+    def status(self, key: str) -> int | None:
+        """The HTTP status of the answer to a request, if it is here."""
+        place = self._places.get(key)
+        return None if place is None else place.status
+
     def put(self, key: str, answer: Answer) -> None:
-        """Keep an answer for good; the first one to a request counts."""
-        if key in self._places:
+        """Keep an answer for good; the first one to a request counts, but a refusal (403) gives way to any other."""
+        if self.status(key) not in (None, 403) or self.status(key) == answer.status:
             return
         frame = zlib.compress(answer.body, 6)
         place = _Place(self._end, len(frame), answer.status, hashlib.sha256(answer.body).hexdigest())

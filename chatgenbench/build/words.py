@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent / "words"
 #: What `flags` can answer, in its order.
 NAMES = ("minors", "real-person", "explicit", "toxic")
 
-_WEIGHT = re.compile(r":\s*-?\d*\.?\d+\s*(?=[)\]>])")
+_WEIGHT = re.compile(r":\s*+-?(?:\d++(?:\.\d++)?|\.\d++)\s*+(?=[)\]>])")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TOKEN = re.compile(r"[a-z0-9@$]+|[^\W_]+")
 _AGE = re.compile(

@@ -248,6 +248,10 @@ class ReplayServer:
             self.faulted[fault] += 1
             return fault
 
+    def refusal(self, key: str, headers: dict[str, str]) -> int | None:
+        """The status with which this request is refused, if it is: for subclasses."""
+        return None
+
     def answered(self, target: str, key: str, headers: dict[str, str]) -> None:
         with self._lock:
             self.requests.append(Seen(target, key, headers))
@@ -334,14 +338,14 @@ class _Handler(BaseHTTPRequestHandler):
         key = key_of(url.path.removeprefix("/api/v1"), parse_qsl(url.query))
         fault = replay.fault_of(key)
         if fault is not None:
-            self._fail(fault, *self._answer(url.path, parse_qs(url.query)))
+            self._fail(fault, *self._answer(key, url.path, parse_qs(url.query)))
             return
-        status, body, kind = self._answer(url.path, parse_qs(url.query))
+        status, body, kind = self._answer(key, url.path, parse_qs(url.query))
         if status != 401:
             replay.answered(self.path, key, {name.lower(): value for name, value in self.headers.items()})
         self._send(status, body, kind)
 
-    def _answer(self, path: str, params: dict[str, list[str]]) -> tuple[int, bytes, str]:
+    def _answer(self, key: str, path: str, params: dict[str, list[str]]) -> tuple[int, bytes, str]:
         replay = self.server.replay
         if path.startswith("/pictures/") and path.endswith(".png"):
             number = path.removeprefix("/pictures/").removesuffix(".png")
@@ -349,6 +353,9 @@ class _Handler(BaseHTTPRequestHandler):
             return (200, picture(int(number)), "image/png") if known else (404, b"", "text/plain")
         if replay.token is not None and self.headers.get("Authorization") != f"Bearer {replay.token}":
             return 401, b'{"error":"Unauthorized"}', "application/json"
+        refusal = replay.refusal(key, {name.lower(): value for name, value in self.headers.items()})
+        if refusal is not None:
+            return refusal, b'{"error":"Forbidden"}', "application/json"
         if path == "/api/v1/models":
             return 200, json.dumps(replay.list_models(params)).encode(), "application/json"
         if path == "/api/v1/images":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_a_record_without_a_picture_is_left_out_alone(first: Path) -> None:
     assert load_benchmark(str(first / "dataset")).manifest.pictures
 
 
-def test_a_picture_and_a_person_can_be_removed(servers: Servers, out: Path, tmp_path: Path) -> None:
+def test_a_picture_can_be_removed(servers: Servers, out: Path, tmp_path: Path) -> None:
     benchmark = load_benchmark(str(out / "dataset"))
     gone = next(iter(benchmark.demonstrations.values())).picture_sha256
     assert gone
@@ -61,6 +62,16 @@ def test_a_picture_and_a_person_can_be_removed(servers: Servers, out: Path, tmp_
     left = load_benchmark(str(out / "dataset"))
     assert gone not in {d.picture_sha256 for d in left.demonstrations.values()}
     assert not list((out / "dataset" / "pictures").rglob(f"{gone}.*"))
+
+
+def test_a_person_can_be_removed_by_name(servers: Servers, out: Path, tmp_path: Path) -> None:
+    made = Counter(body["username"] for body in servers[0].world.images.values() if body["meta"])
+    name = made.most_common(1)[0][0]
+    listed = tmp_path / "removals.txt"
+    listed.write_text(f"https://civitai.com/user/{name}\n@nobody-by-that-name\n")
+    run(command(servers, out, "--form", "full", "--removals", str(listed)))
+    assert 1 <= counts(out, "filter")["removal"] <= made[name]
+    assert not any(name.encode() in file.read_bytes() for file in out.rglob("*") if file.is_file())
 
 
 def test_when_nothing_is_left_the_old_dataset_is_named(servers: Servers, out: Path, tmp_path: Path) -> None:

@@ -257,6 +257,27 @@ def test_addresses_that_no_token_goes_to(url: str) -> None:
         Client(url, TOKEN, 1, 1)
 
 
+def test_a_proxy_that_wants_a_password_is_not_asked_again() -> None:
+    with serving(always(407, b"{}")) as server, pytest.raises(UserError, match=r"proxy .* check \$HTTPS_PROXY"):
+        ask(server.url)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(None, 1.0), ("0.25", 0.25), ("-3", 0.0), (" 2 ", 2.0)])
+def test_patience(value: str | None, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHATGENBENCH_PATIENCE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("CHATGENBENCH_PATIENCE", value)
+    assert module.patience() == seconds
+
+
+@pytest.mark.parametrize("value", ["soon", "", "nan", "-inf"])
+def test_patience_that_is_no_number_of_seconds(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATGENBENCH_PATIENCE", value)
+    with pytest.raises(UserError, match="CHATGENBENCH_PATIENCE"):
+        module.patience()
+
+
 def test_a_token_with_a_line_break_is_refused_without_being_shown() -> None:
     with pytest.raises(UserError, match="CIVITAI_API_TOKEN") as caught:
         Client("https://x/api", "abc\ndef-secret", 1, 1)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chatgenbench.build import civitai
 from chatgenbench.build import collect as module
@@ -401,3 +403,253 @@ def test_unknown_fields_and_types_are_counted_and_bounded() -> None:
 def test_odd_json_passes(text: str) -> None:
     value = {"prompt": text, "seed": 2**70, "cfg": float("inf")}
     assert civitai.load(civitai.dump(civitai.load(json.dumps(value).encode()))) == value
+
+
+class Closed(ReplayServer):
+    """Refuses requests with any part of `closed` in them to every token but `lets_in`."""
+
+    closed: tuple[str, ...] = ()
+    lets_in = "better"
+
+    def refusal(self, key: str, headers: dict[str, str]) -> int | None:
+        refused = any(part in key for part in self.closed) and headers.get("authorization") != f"Bearer {self.lets_in}"
+        return 403 if refused else None
+
+
+def stored(folder: Path, status: int) -> list[str]:
+    with RawStore(folder / "raw") as store:
+        return [key for key in store if store.status(key) == status]
+
+
+def test_a_token_that_opens_no_pictures_is_told_and_asked_for_again(
+    world: World, expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    with Closed(world) as server:
+        server.closed = ("/images",)
+        for _ in range(3):
+            with pytest.raises(UserError, match=r"refuses to give pictures \(Forbidden\): check \$CIVITAI_API_TOKEN"):
+                run(tmp_path, quick(server, concurrency=1))
+        assert stored(tmp_path, 403) == []
+        assert len(stored(tmp_path, 200)) == 2  # the models are kept
+        run(tmp_path, quick(server), "better")
+        assert without_port(found(tmp_path, quick(server))[0]) == expected
+
+
+def test_a_token_that_ends_midway_loses_nothing(world: World, expected: list[dict[str, Any]], tmp_path: Path) -> None:
+    with Closed(world) as server:
+        run(tmp_path, quick(server, max_images=50))
+        kept, server.closed = stored(tmp_path, 200), ("/images",)
+        server.reset()
+        with pytest.raises(UserError, match="CIVITAI_API_TOKEN"):
+            run(tmp_path, quick(server, concurrency=1))
+        assert 4 <= len(server.keys) <= 8  # what was under way, and a page that was given before
+        assert set(server.keys) & set(kept)
+        assert stored(tmp_path, 403) == []
+        assert stored(tmp_path, 200) == kept
+        server.reset()
+        run(tmp_path, quick(server), "better")
+        assert not set(server.keys) & set(kept)
+        assert without_port(found(tmp_path, quick(server))[0]) == expected
+
+
+@pytest.mark.parametrize("closed", [("10040",), ("10040", "10050", "10031")])
+def test_versions_that_are_refused_are_counted_and_asked_for_again(
+    closed: tuple[str, ...], world: World, expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    with Closed(world) as server:
+        run(tmp_path, quick(server, max_images=12))
+        server.closed = tuple(f"modelVersionId={version}" for version in closed)
+        for again in range(3):
+            server.reset()
+            assert run(tmp_path, quick(server)).noted["refused:403"] == len(closed)
+            assert found(tmp_path, quick(server))[1].noted["refused:403"] == len(closed)
+            assert not again or len(server.keys) == len(closed)  # and nothing else
+        with RawStore(tmp_path / "raw") as store:
+            before = store.digest()
+        run(tmp_path, quick(server), "better")
+        assert without_port(found(tmp_path, quick(server))[0]) == expected
+        with RawStore(tmp_path / "raw") as store:
+            assert store.digest() != before
+        server.reset()
+        run(tmp_path, quick(server), "better")
+        assert server.keys == []
+
+
+def test_a_refusal_that_is_kept_stands_in_while_the_hub_is_down(world: World, tmp_path: Path) -> None:
+    with Closed(world) as server:
+        server.closed = ("modelVersionId=10000",)
+        before = run(tmp_path, quick(server)).noted
+        query = quick(server)
+    assert run(tmp_path, query).noted == before
+
+
+def test_a_list_of_models_that_was_refused_is_asked_for_again(world: World, tmp_path: Path) -> None:
+    class Refusing(ReplayServer):
+        status: int | None = 400
+
+        def refusal(self, key: str, headers: dict[str, str]) -> int | None:
+            return self.status
+
+    with Refusing(world) as server:
+        for server.status in (400, 403, 404, 407):
+            with pytest.raises(UserError, match=r"refuses to list models|a proxy on the way"):
+                run(tmp_path, quick(server))
+        server.status = None
+        assert run(tmp_path, quick(server)).kept == 210
+
+
+@pytest.mark.parametrize("value", ["soon", "", "nan", "inf"])
+def test_patience_that_is_no_number_is_told(
+    value: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATGENBENCH_PATIENCE", value)
+    with RawStore(tmp_path / "raw") as store, pytest.raises(UserError, match=r"\$CHATGENBENCH_PATIENCE must be"):
+        collect(store, Query(), Count(), lambda *_: None, TOKEN, SALT)
+
+
+#: A name that no word of these tests holds.
+people = st.from_regex(r"\A[Zz]q[A-Za-z0-9_.-]{1,12}x\Z")
+_TEXTS = (
+    "Style by {}", "{}", "{}'s and {}_v2", "@{}", "see {}.", "https://civitai.com/user/{}",
+    "CIVITAI.com/User/{}/models", "https://www.civitai.red/@{}/", "civitai.com\\/user\\/{}",
+    '<a href="https://civitai.com/images?limit=1&amp;username={}">', "C:\\Users\\{}", "C:\\\\Users\\\\{}\\out.png",
+    "/home/{}", "/home/{}/x.png", "saved in /Users/{}/, yes", "d:/users/{}", "file:///C%3A%5CUsers%5C{}%5Cx",
+    '{{"username": "{}"}}', '{{\\"user\\":\\"{}\\"}}', "C:\\Documents and Settings\\{}\\x",
+)  # fmt: skip
+_HIDDEN = {"username", "user", "creator", "User", "USER", "userName", "user_name"}
+
+
+@st.composite
+def told(draw: st.DrawFn, name: str) -> Any:
+    """A person under one of the shapes that the hub may give it."""
+    shapes: list[Any] = [
+        name, [name], {"username": name}, {"name": name, "image": f"https://x/{name}.png"},
+        {"username": {"name": name}}, {"username": [{"name": name}]}, [{"userName": name, "id": 7}],
+    ]  # fmt: skip
+    return draw(st.sampled_from(shapes))
+
+
+@st.composite
+def planted(draw: st.DrawFn) -> tuple[str, Any]:
+    """A user name, and a body of the hub with it in places where names were found."""
+    name = draw(people)
+
+    def text(only: tuple[str, ...] = _TEXTS) -> str:
+        chosen: str = draw(st.sampled_from(only)).replace("{}", "\0").replace("{{", "{").replace("}}", "}")
+        return chosen.replace("\0", draw(st.sampled_from([name, name.upper(), name.lower()])))
+
+    paths = tuple(t for t in _TEXTS if "sers" in t or "home" in t or "ser/" in t or '"' in t or "Settings" in t)
+    somebody, key = told(name), draw(st.sampled_from(sorted(_HIDDEN)))
+    meta = {"prompt": text(paths), key: draw(somebody), "extra": {text(paths): [text(paths)]}}
+    picture = {"id": 1, "username": draw(somebody), "meta": draw(st.sampled_from([meta, {"id": 1, "meta": meta}]))}
+    version = {
+        "id": 5, "name": text(), "trainedWords": [text(), text()], "description": text(), "baseModel": "SD 1.5",
+        "files": [{"name": text(), "hashes": {"SHA256": "00" * 32}}],
+        "images": [{"meta": meta, "user": draw(somebody)}],
+    }  # fmt: skip
+    model = {
+        "name": text(), "description": text(), "tags": [text(), {"name": text()}], "modelVersions": [version],
+        draw(st.sampled_from(["creator", "user", "Creator"])): draw(somebody), "new": [[{"deep": text()}]],
+    }  # fmt: skip
+    body: dict[str, Any] = {"items": [model, picture], "metadata": {"nextCursor": "1"}}
+    return name, body
+
+
+@settings(max_examples=300)
+@given(planted())
+def test_a_name_is_nowhere_afterwards(given: tuple[str, Any]) -> None:
+    name, body = given
+    answer = json.loads(json.dumps(body))
+    civitai.scrub(answer, lambda _: "creator-0")
+    kept = json.dumps(answer)
+    assert name.casefold() not in kept.casefold()
+    again = json.loads(kept)
+    civitai.scrub(again, lambda _: "creator-0")
+    assert again == answer
+    version = answer["items"][0]["modelVersions"][0]
+    assert (version["id"], version["baseModel"], version["files"][0]["hashes"]) == (5, "SD 1.5", {"SHA256": "00" * 32})
+
+
+def test_what_the_maker_is_called_leaves_codes_and_addresses_alone() -> None:
+    url = "https://image.example/home/x/users/Pony/1.png"
+    version = {
+        "baseModel": "Pony",
+        "images": [{"url": url, "hash": "Pony", "type": "image"}],
+        "name": "Pony mix by pony",
+    }
+    body: dict[str, Any] = {
+        "type": "Pony", "name": "Pony style", "description": "ponyta, by <b>Pony</b>, @pony",
+        "modelVersions": [version], "creator": {"username": "Pony"},
+    }  # fmt: skip
+    civitai.scrub(body, lambda _: "creator-0")
+    assert version == {
+        "baseModel": "Pony", "images": [{"url": url, "hash": "Pony", "type": "image"}], "name": "Pony mix by the author"
+    }  # fmt: skip
+    assert (body["type"], body["name"]) == ("Pony", "Pony style")
+    assert body["description"] == "ponyta, by <b>the author</b>, the author"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kept"),
+    [
+        ("Al", "al dente, by Al, @al, Al", "al dente, by the author, the author, Al"),
+        ("x", "x-ray by: x", "x-ray by: the author"),
+        ("2023", "2023 by 2023", "2023 by the author"),
+        ("the", "the best of the", "the best of the"),
+        (
+            "bob",
+            "bob, Bobby, kebob, BOB_v1 bob's @bob",
+            "the author, Bobby, kebob, the author_v1 the author's the author",
+        ),
+        ("Jo & Co", "Jo &amp; Co and Jo & Co and jo%20%26%20co", "the author and the author and the author"),
+        ("élan", "ÉLAN", "the author"),
+        (" @bob ", "by bob", "by the author"),
+        ("", "by  nobody", "by  nobody"),
+    ],
+)
+def test_which_names_are_words(name: str, text: str, kept: str) -> None:
+    body = {"creator": {"username": name}, "name": text}
+    civitai.scrub(body, lambda _: "creator-0")
+    assert body["name"] == kept
+
+
+def test_the_uploaders_pseudonym_is_not_touched_by_the_makers_name() -> None:
+    body: dict[str, Any] = {
+        "creator": {"username": "creatur"}, "modelVersions": [{"images": [{"username": "creatur", "userId": 7}]}]
+    }  # fmt: skip
+    civitai.scrub(body, lambda name: f"alias of {name}")
+    assert body["creator"] == {"username": "alias of creatur"}
+    assert body["modelVersions"][0]["images"][0] == {"username": "alias of creatur", "userId": None}
+
+
+def test_parameters_after_a_path_stay() -> None:
+    text = "a cat\nSteps: 20, Path: C:\\Users\\Jane Doe\\x.png, Out: /home/jane, Size: 512x512, Model: a/b"
+    body = {"meta": {"parameters": text, "prompt": "home, users of /home/ sweet / home"}}
+    civitai.scrub(body, str)
+    assert body["meta"] == {
+        "parameters": text.replace("Jane Doe", "someone").replace("jane", "someone"),
+        "prompt": "home, users of /home/ sweet / home",
+    }
+
+
+def test_one_person_is_one_pseudonym_however_written() -> None:
+    assert civitai.pseudonym(SALT, "Jane_D") == civitai.pseudonym(SALT, " jane_d") != civitai.pseudonym(b"x", "jane_d")
+    assert civitai.creator_named(SALT, "JANE_D") == civitai.creator_of(SALT, civitai.pseudonym(SALT, "jane_d"))
+
+
+def test_a_very_deep_body_is_scrubbed() -> None:
+    body: Any = {"username": "zqdeepx"}
+    for _ in range(5000):
+        body = {"creator": [body]}
+    civitai.scrub(body, lambda _: "creator-0")
+    while "creator" in body:
+        body = body["creator"][0]
+    assert body == {"username": "creator-0"}
+
+
+@pytest.mark.parametrize("part", ["/", "\\", "%5C", "by ", "civitai.com/", '\\"', "/home", "civitai.x?", "<b", "by<b>"])
+def test_hostile_texts_cost_little(part: str) -> None:
+    body = {"creator": {"username": "zqhostilex"}, "description": f"user home civitai {part * 50_000}"}
+    before = time.perf_counter()
+    civitai.scrub(body, str)
+    assert time.perf_counter() - before < 2

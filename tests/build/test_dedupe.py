@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +98,63 @@ def test_an_empty_file_and_what_is_kept(tmp_path: Path) -> None:
     assert [r.id for r in results if isinstance(r, Record)] == ["r0", "r2", "r3"]
     found.save_clusters(tmp_path / "clusters.npy")
     assert load_clusters(tmp_path / "clusters.npy").tolist() == [0, 2, 0]
+
+
+def test_any_number_of_reactions_counts(tmp_path: Path) -> None:
+    path = tmp_path / "pictures.jsonl"
+    liked = [0, -(2**70), 2**63, -5, 2**70, 2**63]
+    rows = [record(i, LONG, seed=i).model_copy(update={"reactions": n}) for i, n in enumerate(liked)]
+    path.write_text("".join(json.dumps(row.model_dump(mode="json")) + "\n" for row in rows))
+    assert dedupe(path).keep.tolist() == [False, False, True, False, False, False]
+
+
+def _whole(tmp_path: Path) -> tuple[Path, Path]:
+    """A file of clusters, and of the lines that they are of."""
+    kept, path = tmp_path / "dedupe.jsonl", tmp_path / "clusters.npy"
+    write_lines(kept, [record(0, LONG), record(1, "a toad")])
+    dedupe(kept).save_clusters(path)
+    assert load_clusters(path, kept).tolist() == [0, 1]
+    return path, kept
+
+
+def _array(value: Any) -> bytes:
+    whole = io.BytesIO()
+    np.save(whole, value, allow_pickle=True)
+    return whole.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, b"", b"nonsense", b"\x93NUMPY\x01\x00", b"PK\x03\x04 a zip", _array(np.arange(2, dtype=np.int64)),
+     _array(np.zeros((2, 2), np.int32)), _array(np.array([{}, {}], object)), _array(np.int32(3)),
+     _array(np.arange(2, dtype=np.int32))[:-1],
+     _array(np.arange(2, dtype=np.int32)).replace(b"(2,)", b"(9" + b"9" * 15 + b",)")],
+)  # fmt: skip
+def test_clusters_that_cannot_be_used_are_named_with_what_to_delete(tmp_path: Path, data: bytes | None) -> None:
+    path, kept = _whole(tmp_path)
+    path.unlink()
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(UserError, match=r"clusters\.npy is missing or damaged: delete .*dedupe\.json and type"):
+        load_clusters(path, kept)
+
+
+def test_clusters_of_other_lines_are_told(tmp_path: Path) -> None:
+    path, kept = _whole(tmp_path)
+    write_lines(kept, [record(0, LONG)])
+    with pytest.raises(UserError, match=r"clusters\.npy has 2 clusters for the 1 lines of dedupe\.jsonl: delete "):
+        load_clusters(path, kept)
+    assert len(load_clusters(path)) == 2
+
+
+@given(st.binary(max_size=12), st.integers(0, 140))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_clusters_are_read_or_refused(tmp_path: Path, data: bytes, place: int) -> None:
+    path, kept = _whole(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:place] + data + whole[place + len(data) :])
+    with suppress(UserError):
+        assert len(load_clusters(path, kept)) == 2
 
 
 @pytest.mark.parametrize("limits", [{"prompt_similarity": 0.3}, {"picture_distance": 12}])

@@ -44,6 +44,23 @@ def test_the_first_answer_to_a_request_counts(tmp_path: Path) -> None:
     assert (tmp_path / "answers.bin").stat().st_size == size
 
 
+def test_a_refusal_gives_way_to_whatever_comes_later(tmp_path: Path) -> None:
+    refusal = Answer(answer(1).url, 403, b'{"error":"Forbidden"}')
+    with filled(tmp_path, 1) as store:
+        store.put(refusal.url, refusal)
+        digest = store.digest()
+        store.put(refusal.url, Answer(refusal.url, 403, b'{"error":"still"}'))
+        assert (store.status(refusal.url), store.get(refusal.url), store.digest()) == (403, refusal, digest)
+        store.put(refusal.url, answer(1))
+        store.put(refusal.url, refusal)
+        assert (store.status(refusal.url), store.get(refusal.url), len(store)) == (200, answer(1), 2)
+        store.put(answer(2).url, answer(2))
+    with RawStore(tmp_path) as again, filled(tmp_path / "other") as other:
+        assert [again.get(answer(i).url) for i in range(3)] == [answer(i) for i in range(3)]
+        assert again.digest() == other.digest()
+        assert again.status("/none") is None
+
+
 def test_the_digest_does_not_depend_on_the_order_of_arrival(tmp_path: Path) -> None:
     with RawStore(tmp_path / "a") as one, RawStore(tmp_path / "b") as other:
         for i in range(4):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 
 from chatgenbench.build.journal import Journal
+from chatgenbench.build.play import completion
 from chatgenbench.errors import InfraError, UserError, shorten
 from chatgenbench.schema import digest_of
 
@@ -23,7 +23,7 @@ ATTEMPTS = 6
 #: Longest pause of our own between attempts, and the longest that a server is granted, in seconds.
 MAX_PAUSE, MAX_RETRY_AFTER = 30.0, 120.0
 _AGAIN = frozenset({408, 409, 425, 429, 499})
-#: How many characters a token is taken to have when nobody counted: a stated rule, for estimates only.
+#: How many characters a token is taken to have when nobody counted: a stated rule.
 CHARACTERS_PER_TOKEN = 4
 
 
@@ -33,7 +33,7 @@ class Endpoint:
 
     `price_in` and `price_out` are USD per million tokens; `structured` asks for JSON by schema (an endpoint that
     refuses that is asked for plain JSON); `max_tokens` bounds an answer; `patience` is the longest first pause between
-    attempts in seconds.
+    `attempts` in seconds; `timeout` bounds one attempt in seconds.
     """
 
     base_url: str
@@ -47,16 +47,30 @@ class Endpoint:
     structured: bool = True
     patience: float = 1.0
     timeout: float = 180.0
+    attempts: int = ATTEMPTS
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model said, under which key it is kept, and what the endpoint calls the answer."""
+    """What a model said, under which key it is kept, and what the endpoint calls the answer.
+
+    `refused`: the model or its endpoint's filter would not answer; `text` is then what was said all the same.
+    """
 
     key: str
     text: str
     response_id: str
     model: str
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What came back for one request."""
+
+    status: int
+    retry_after: str | None
+    body: bytes
 
 
 class _Again(Exception):
@@ -70,15 +84,19 @@ class _Again(Exception):
 class Model:
     """One endpoint, for use in one event loop with `async with`.
 
-    Every request and its answer go to the journal; the key ($CHATGENBENCH_LLM_KEY, else $OPENAI_API_KEY) does not.
+    Every request and its answer go to the journal; the key does not.  `$CHATGENBENCH_LLM_KEY` is sent to the endpoint,
+    whichever it is; `$OPENAI_API_KEY` only to https://api.openai.com, and only when the other is not set.
+
+    What an endpoint does not count is counted by characters (`CHARACTERS_PER_TOKEN`), so that a budget holds anyway.
 
     Raises:
-        UserError: the endpoint refuses the key, the model or the request; or the budget is spent.
+        UserError: the address is none; the endpoint refuses the key, the model or the request; the budget is spent.
         InfraError: no answer after all attempts.
     """
 
     def __init__(self, endpoint: Endpoint, journal: Path) -> None:
         self.endpoint = endpoint
+        headers = _headers(endpoint.base_url)
         self._journal = Journal(journal)
         self._structured = endpoint.structured
         self._places = asyncio.Semaphore(endpoint.concurrency)
@@ -86,12 +104,9 @@ class Model:
         self._promised = 0.0
         self._settled = asyncio.Condition()
         self.asked = 0
-        key = os.environ.get("CHATGENBENCH_LLM_KEY") or os.environ.get("OPENAI_API_KEY")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.AsyncClient(headers=headers, timeout=endpoint.timeout, follow_redirects=False)
         for known in self._journal.keys():  # noqa: SIM118
-            line = self._journal.get(known)
-            self.spent += self._cost((line or {}).get("usage") or {})
+            self.spent += self._cost(self._journal.get(known) or {})
 
     async def __aenter__(self) -> Model:
         return self
@@ -119,8 +134,8 @@ class Model:
                 line = {"id": key, "request": request, **await self._answer(key, request)}
                 self._journal.append(line)
                 self.asked += 1
-                self.spent += self._cost(line["usage"])
-        return Reply(key, line["text"], line["response_id"], line["model"])
+                self.spent += self._cost(line)
+        return Reply(key, line["text"], line["response_id"], line["model"], bool(line.get("refused")))
 
     @asynccontextmanager
     async def _affordable(self, request: dict[str, Any]) -> AsyncIterator[None]:
@@ -145,16 +160,20 @@ class Model:
                     self._promised = 0.0
                 self._settled.notify_all()
 
-    def _cost(self, usage: dict[str, Any]) -> float:
-        return cost_of(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, self.endpoint)
+    def _cost(self, line: dict[str, Any]) -> float:
+        """USD for a line of the journal, by what the endpoint counted, else by what was sent and received."""
+        counted = completion.counted(line.get("usage"))
+        read = counted.get("prompt_tokens") or tokens_of(line.get("request", {}).get("messages", []))
+        written = counted.get("completion_tokens") or -(-len(line.get("text", "")) // CHARACTERS_PER_TOKEN)
+        return cost_of(read, written, self.endpoint)
 
     async def _answer(self, key: str, request: dict[str, Any]) -> dict[str, Any]:
         jitter = random.Random(key)
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, self.endpoint.attempts + 1):
             try:
                 return await self._attempt(request)
             except _Again as failure:
-                if attempt == ATTEMPTS:
+                if attempt == self.endpoint.attempts:
                     raise InfraError(
                         f"the language model did not answer ({failure}): type the same command again to go on"
                     ) from None
@@ -164,27 +183,51 @@ class Model:
 
     async def _attempt(self, request: dict[str, Any]) -> dict[str, Any]:
         body = {name: request[name] for name in ("model", "messages", "seed", "temperature", "max_tokens")}
-        if request["schema"] is not None and self._structured:
-            named = {"name": "chat", "strict": True, "schema": request["schema"]}
-            body["response_format"] = {"type": "json_schema", "json_schema": named}
+        structured = request["schema"] is not None and self._structured
+        named = {"name": "chat", "strict": True, "schema": request["schema"]}
+        wanted = {"response_format": {"type": "json_schema", "json_schema": named}} if structured else {}
+        answer = await self._post({**body, **wanted})
+        if structured and answer.status == 400 and not completion.filtered(answer.body):
+            # an older server knows no schemas, and is asked for JSON in words, which the prompt does anyway; but there
+            # are other reasons for this status, so only a success without schema shows that the schema was the reason
+            answer = await self._post(body)
+            if answer.status == 200:
+                self._structured = False
+        if answer.status == 400 and completion.filtered(answer.body):
+            return {"text": "", "response_id": "", "model": "", "usage": {}, "refused": completion.said(answer.body)}
+        self._refused(answer)
+        line = completion.read(answer.body)
+        if line is None:
+            raise _Again("an answer that is no chat completion")
+        return line
+
+    async def _post(self, body: dict[str, Any]) -> _Answer:
+        """What the endpoint sends back; of a body longer than `completion.MAX_BODY` only the beginning."""
+        address = f"{self.endpoint.base_url.rstrip('/')}/chat/completions"
+        data = bytearray()
         try:
-            response = await self._http.post(f"{self.endpoint.base_url.rstrip('/')}/chat/completions", json=body)
+            async with (
+                asyncio.timeout(self.endpoint.timeout),
+                self._http.stream("POST", address, json=body) as response,
+            ):
+                async for part in response.aiter_bytes():
+                    data += part
+                    if len(data) > completion.MAX_BODY:
+                        break
+        except httpx.UnsupportedProtocol:
+            raise _no_address(self.endpoint.base_url) from None
         except (httpx.TransportError, httpx.DecodingError, OSError) as error:
             raise _Again(type(error).__name__) from None
-        if response.status_code == 400 and "response_format" in body:
-            self._structured = False  # an older server: it is asked for JSON in words, which the prompt does anyway
-            return await self._attempt(request)
-        self._refused(response)
-        return _read(response)
+        return _Answer(response.status_code, response.headers.get("retry-after"), bytes(data))
 
-    def _refused(self, response: httpx.Response) -> None:
-        status = response.status_code
+    def _refused(self, answer: _Answer) -> None:
+        status = answer.status
         if status in _AGAIN or status >= 500:
-            raise _Again(f"status {status}", _seconds(response.headers.get("retry-after")))
+            raise _Again(f"status {status}", _seconds(answer.retry_after))
         if status in (401, 403):
             raise UserError(
                 f"the language model's endpoint refuses the key (status {status}): put the right one in "
-                "$CHATGENBENCH_LLM_KEY"
+                "$CHATGENBENCH_LLM_KEY ($OPENAI_API_KEY is sent only to https://api.openai.com)"
             )
         if status == 404:
             raise UserError(
@@ -192,7 +235,9 @@ class Model:
                 f"--llm-base-url {shorten(self.endpoint.base_url, 80)}"
             )
         if status != 200:
-            raise UserError(f"the language model's endpoint refuses the request (status {status}): {_said(response)}")
+            raise UserError(
+                f"the language model's endpoint refuses the request (status {status}): {completion.said(answer.body)}"
+            )
 
 
 def cost_of(tokens_in: float, tokens_out: float, endpoint: Endpoint) -> float:
@@ -205,24 +250,22 @@ def tokens_of(messages: list[dict[str, str]]) -> int:
     return sum(len(m["content"]) for m in messages) // CHARACTERS_PER_TOKEN + 1
 
 
-def _read(response: httpx.Response) -> dict[str, Any]:
+def _headers(address: str) -> dict[str, str]:
+    """The key that may be sent to an address."""
     try:
-        body = response.json()
-        text = body["choices"][0]["message"]["content"]
-        usage = body.get("usage") or {}
-        if not isinstance(text, str):
-            raise TypeError
-    except (ValueError, TypeError, KeyError, IndexError):
-        raise _Again("an answer that is no chat completion") from None
-    counted = {k: usage[k] for k in ("prompt_tokens", "completion_tokens") if isinstance(usage.get(k), int)}
-    told = str(body.get("model") or "").replace("\\", "/").rsplit("/", 1)[-1]  # a local server names a path
-    return {"text": text, "response_id": str(body.get("id") or ""), "model": told, "usage": counted}
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        raise _no_address(address) from None
+    key = os.environ.get("CHATGENBENCH_LLM_KEY", "").strip()
+    if not key and (url.scheme, url.host) == ("https", "api.openai.com"):
+        key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise UserError("the language model's key holds strange characters: put the right one in $CHATGENBENCH_LLM_KEY")
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def _said(response: httpx.Response) -> str:
-    with suppress(ValueError, TypeError, KeyError):
-        return shorten(str(json.loads(response.text)["error"]["message"]), 160)
-    return "no reason given"
+def _no_address(address: str) -> UserError:
+    return UserError(f"no language model's endpoint can be at {shorten(address, 80)!r}: check --llm-base-url")
 
 
 def _seconds(value: str | None) -> float | None:

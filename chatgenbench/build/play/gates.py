@@ -23,6 +23,7 @@ REASONS = {
     "leaks-model-name": "it names the model, its file or its trigger words",
     "copies-prompt": "it repeats the prompt word by word",
     "unsafe-words": "it holds words that no prompt may hold either",
+    "blocklist": "it holds a word of the blocklist",
     "language": "it is in no accepted language",
     "too-far": "it means something else than the prompt (sentence embeddings)",
     "too-similar": "it is the prompt again in other words (sentence embeddings)",
@@ -128,27 +129,32 @@ _STOP = frozenset(
 class Gates:
     """Bounds.
 
-    `min_words` and `max_words` are of each message.  `longest_copy` is the longest run of words that a chat may share
-    with its prompt, `copied_share` the share of the prompt's runs of four words.  `floor` and `ceiling` bound the
-    cosine of chat and prompt (all-MiniLM-L6-v2).  `facts_share` is the share of key facts that must be told, by word
-    stems, from the chat (`words`) or from what a language model understands of it (`llm`).
+    `min_words`, `max_words` and `max_chars` are of each message.  `longest_copy` is the longest run of words that a
+    chat may share with its prompt, `copied_share` the share of the prompt's runs of four words.  `floor` and `ceiling`
+    bound the cosine of chat and prompt (all-MiniLM-L6-v2).  `facts_share` is the share of key facts that must be told,
+    by word stems, from the chat (`words`) or from what a language model understands of it (`llm`).  `blocklist` holds
+    words and phrases that no chat may hold.
     """
 
     languages: tuple[str, ...] = ("en",)
     min_words: int = 2
     max_words: int = 120
+    max_chars: int = 4000
     longest_copy: int = 7
     copied_share: float = 0.4
     floor: float = 0.25
     ceiling: float = 0.95
     facts: Literal["llm", "words", "off"] = "llm"
     facts_share: float = 0.34
+    blocklist: tuple[str, ...] = ()
 
 
 def form(turns: Sequence[str] | None, wanted: tuple[int, int], gates: Gates) -> str | None:
     """Objection to the form of a chat with `wanted` (fewest, most) turns of the person, or None."""
     if turns is None:
         return "not-json"
+    if any(len(turn) > gates.max_chars for turn in turns):  # first, as patterns may be slow on long words
+        return "length"
     if not turns or not all(turn.strip() for turn in turns):
         return "empty"
     if not wanted[0] <= len(turns) <= wanted[1]:
@@ -169,6 +175,8 @@ def content(text: str, prompt: str, model: ModelRecord | None, gates: Gates) -> 
         return "copies-prompt"
     if words.flags(text):
         return "unsafe-words"
+    if words.holds(text, gates.blocklist):
+        return "blocklist"
     told = language.of(text)
     return None if told in ("", *gates.languages) else "language"
 

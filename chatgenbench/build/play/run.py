@@ -14,7 +14,7 @@ from chatgenbench.build.play.cast import Assignment
 from chatgenbench.build.play.endpoint import Endpoint, Model, Reply, cost_of, tokens_of
 from chatgenbench.build.play.gates import Gates
 from chatgenbench.build.records import Drop
-from chatgenbench.schema import FreestyleInput, Message, ModelRecord, Noun, digest_of
+from chatgenbench.schema import MAX_TEXT, FreestyleInput, Message, ModelRecord, Noun, digest_of
 
 ATTEMPTS = 3
 
@@ -91,18 +91,22 @@ async def _one(task: Assignment, record: ModelRecord | None, model: Model, setti
         reply = await model.ask(
             script.request(task, record, structured, told), seed, script.schema(task.kind) if structured else None
         )
-        turns = script.read(reply.text, task.kind, structured)
-        checked = await _check(task, turns, record, model, settings.gates, seed)
+        checked = await _check(task, reply, record, model, settings.gates, seed)
         if not isinstance(checked, str):
-            return _accepted(task, turns or [], reply, seed, attempt, *checked)
+            return _accepted(task, reply, seed, attempt, *checked)
         objection = checked
     return Drop(task.id, objection or "empty")
 
 
 async def _check(
-    task: Assignment, turns: list[str] | None, record: ModelRecord | None, model: Model, gates: Gates, seed: int
-) -> str | tuple[float, float]:
-    """The first gate that says no, or (closeness, share of facts)."""
+    task: Assignment, reply: Reply, record: ModelRecord | None, model: Model, gates: Gates, seed: int
+) -> str | tuple[list[str], float, float]:
+    """The first gate that says no, or (turns, closeness, share of facts)."""
+    if reply.refused:
+        return "refusal"
+    if len(reply.text) > MAX_TEXT:  # no gate is asked to read more than a message may hold
+        return "length"
+    turns = script.read(reply.text, task.kind, model.endpoint.structured)
     prompt = task.record.plan.prompt
     text = "\n".join(turns or [])
     objection = gate.form(turns, script.TURNS[task.kind], gates) or gate.content(text, prompt, record, gates)
@@ -112,20 +116,26 @@ async def _check(
     if objection := gate.closeness(closeness, gates):
         return objection
     share = await _facts(text, prompt, model, gates, seed)
-    return (closeness, share) if share >= gates.facts_share else "facts"
+    if share is None:
+        return "refusal"
+    return (turns or [], closeness, share) if share >= gates.facts_share else "facts"
 
 
-async def _facts(text: str, prompt: str, model: Model, gates: Gates, seed: int) -> float:
+async def _facts(text: str, prompt: str, model: Model, gates: Gates, seed: int) -> float | None:
+    """Share of the key facts that are told, or None when the language model would not read the chat."""
     if gates.facts == "off":
         return 1.0
     said = text
     if gates.facts == "llm":
-        said = (await model.ask(script.facts_request(text), seed, None, temperature=0.0)).text
+        reply = await model.ask(script.facts_request(text), seed, None, temperature=0.0)
+        if reply.refused:
+            return None
+        said = reply.text[:MAX_TEXT]
     return round(gate.told(gate.key_facts(prompt), said), 4)
 
 
 def _accepted(
-    task: Assignment, turns: list[str], reply: Reply, seed: int, attempts: int, closeness: float, share: float
+    task: Assignment, reply: Reply, seed: int, attempts: int, turns: list[str], closeness: float, share: float
 ) -> Accepted:
     shown = (task.reference.picture,) if task.reference is not None else ()
     messages = tuple(Message(text=turn, images=shown if at == 0 else ()) for at, turn in enumerate(turns))

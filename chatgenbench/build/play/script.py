@@ -9,6 +9,7 @@ from typing import Any
 
 from chatgenbench.build.minhash import normalise
 from chatgenbench.build.play.cast import Assignment
+from chatgenbench.build.play.completion import whole
 from chatgenbench.schema import Kind, ModelRecord
 
 #: Fewest and most turns of the person.
@@ -134,10 +135,13 @@ def read(text: str, kind: Kind, structured: bool) -> list[str] | None:
     """The person's turns out of an answer, or None when there are none to be had."""
     bare = _FENCE.sub("", text.strip()).strip()
     with suppress(ValueError):
-        found = json.loads(bare)
+        try:
+            found = json.loads(bare)
+        except RecursionError:
+            return None
         turns = found.get("messages") if isinstance(found, dict) else found
         if isinstance(turns, list) and all(isinstance(turn, str) for turn in turns):
-            return [turn.strip() for turn in turns]
+            return [whole(turn).strip() for turn in turns]
         return None
     if structured:
         return None
