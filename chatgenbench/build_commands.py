@@ -140,6 +140,7 @@ def _settings(request: Request) -> Settings:
     from chatgenbench.build.filters import Limits
     from chatgenbench.build.settings import Settings
     from chatgenbench.build.split import SplitSettings
+
     source: Any = request.source
     return Settings(
         source=source, limits=Limits(min_reactions=request.min_reactions, blocklist=_blocked(request)),

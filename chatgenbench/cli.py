@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chatgenbench.cli_build import build_app
+from chatgenbench.cli_compare import register as register_compare
+from chatgenbench.cli_leaderboard import leaderboard_app
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +26,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(build_app, name="build")
+app.add_typer(leaderboard_app, name="leaderboard")
+register_compare(app)
 
 EXIT_USER, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 1, 3, 130
 
@@ -105,6 +109,9 @@ def evaluate(
     no_render: Annotated[
         bool, typer.Option("--no-render", help="Draw nothing: score prompts, models and arguments only.")
     ] = False,
+    ladder: Annotated[
+        bool, typer.Option("--ladder", help="Also swap in gold prompt, model, arguments: which stage loses what.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and cost, then stop.")] = False,
 ) -> None:
     """Run one or more systems: plan, render, score, report.  Type the same command again to resume.
@@ -125,7 +132,7 @@ def evaluate(
     request = Request(
         systems=tuple(system), benchmark=benchmark, out=out, limit=limit, text=text.value, seed=seed,
         batch_size=batch_size, device=device, pool=pool, weights=weights, metrics=tuple(metric or ()),
-        dry_run=dry_run, draw=not no_render,
+        dry_run=dry_run, draw=not no_render, ladder=ladder,
     )  # fmt: skip
     if run_eval(request, _console()):
         raise typer.Exit(EXIT_INCOMPLETE)

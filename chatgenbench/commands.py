@@ -39,6 +39,7 @@ class Request:
     metrics: tuple[str, ...]
     dry_run: bool
     draw: bool = True
+    ladder: bool = False
 
     def settings(self, system: str) -> Settings:
         """What one system's run is asked for."""
@@ -99,17 +100,34 @@ def run_eval(request: Request, console: Console) -> bool:
 
         explain(request, benchmark, systems, folders, console)
         return False
-    finished, refused = [], []
+    finished, refused, waiting = [], [], False
     for spec, system in systems.items():
         try:
-            finished.append(_one(spec, system, request, benchmark, folders[spec], console))
+            run = _one(spec, system, request, benchmark, folders[spec], console)
+            finished.append(run)
+            if request.ladder:
+                waiting |= not _climb(spec, run, request, benchmark, console)
         except UserError as error:  # the others still get their rows and pages
             refused.append(f"{spec}: {error}")
     if finished:
         _report(finished, benchmark, request.out if len(systems) > 1 else None, console)
     if refused:
         raise UserError("; ".join(refused) if len(systems) > 1 else refused[0].removeprefix(f"{request.systems[0]}: "))
-    return any(run.incomplete for run in finished)
+    return waiting or any(run.incomplete for run in finished)
+
+
+def _climb(spec: str, run: Finished, request: Request, benchmark: Benchmark, console: Console) -> bool:
+    """Draw and score the run's oracle ladder; False, and a line, if it has to be continued."""
+    from chatgenbench.evaluate.ladder import climb
+    from chatgenbench.quiet import quiet
+
+    try:
+        with quiet(), bars(console) as progress:
+            climb(run, request.settings(spec), benchmark, pool_folder(request), Bars(progress, f"{spec} · ladder"))
+    except InfraError as error:
+        console.print(f"{spec}: {error}", highlight=False, markup=False, soft_wrap=True)
+        return False
+    return True
 
 
 def _without_pictures(request: Request, benchmark: Benchmark, console: Console) -> Request:

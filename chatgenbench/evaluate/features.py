@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from chatgenbench.errors import InfraError
-from chatgenbench.evaluate.statistics import Array
+from chatgenbench.statistics import Array
 
 
 class FeatureStore:

@@ -9,7 +9,7 @@ import numpy as np
 
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import TextSource
-from chatgenbench.evaluate.statistics import Array
+from chatgenbench.statistics import Array
 
 Entry = dict[str, float | None]
 

@@ -19,7 +19,7 @@ from chatgenbench.errors import BenchmarkError, UserError
 from chatgenbench.evaluate.features import FeatureStore
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import TextSource
-from chatgenbench.evaluate.statistics import Array
+from chatgenbench.statistics import Array
 
 #: Pictures whose features are stored together.
 BLOCK = 32

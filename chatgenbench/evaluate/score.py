@@ -26,8 +26,8 @@ from chatgenbench.evaluate.ledger import ledger
 from chatgenbench.evaluate.look import Look, checked, in_range
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import RunFolder, TextSource
-from chatgenbench.evaluate.statistics import Array
 from chatgenbench.schema import Outcome, digest_of
+from chatgenbench.statistics import Array
 
 BLOCK = 32
 

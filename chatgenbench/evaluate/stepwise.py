@@ -10,8 +10,8 @@ from t2imetrics import arguments, selection
 
 from chatgenbench.benchmark import Benchmark, Catalog
 from chatgenbench.evaluate.rows import Row
-from chatgenbench.evaluate.statistics import Array
 from chatgenbench.schema import ARGUMENT_KEYS, Plan
+from chatgenbench.statistics import Array
 
 TOP_K = 5
 

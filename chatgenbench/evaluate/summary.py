@@ -13,7 +13,8 @@ from t2imetrics.unified import Unified, unified
 
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.score import SCORING, Scored
-from chatgenbench.evaluate.statistics import (
+from chatgenbench.schema import Outcome
+from chatgenbench.statistics import (
     SET_RESAMPLES,
     Array,
     Clusters,
@@ -23,7 +24,6 @@ from chatgenbench.evaluate.statistics import (
     set_interval,
     weighted_means,
 )
-from chatgenbench.schema import Outcome
 
 #: What is printed first, in the order of the paper's tables.
 HEADLINE = (

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from chatgenbench.benchmark import Benchmark
+from chatgenbench.evaluate.ladder import read_ladder
 from chatgenbench.evaluate.run import RunFolder
 from chatgenbench.evaluate.summary import HEADLINE, SET_SLICES, SLICES
-from chatgenbench.report import notes, numbers
-from chatgenbench.report.cards import PICTURE_BUDGET, gallery
+from chatgenbench.report import links, notes, numbers
+from chatgenbench.report.cards import EMBEDDED, gallery, sources
 from chatgenbench.report.charts import interval_chart
+from chatgenbench.report.cost import cost
 from chatgenbench.report.data import PicturePath, RunData, read_run
+from chatgenbench.report.failures import failure_rows
+from chatgenbench.report.index import index, parts
 from chatgenbench.report.page import write_page
+from chatgenbench.report.rungs import derived, ladder_view
+from chatgenbench.report.thumbnails import Shelf
 
 #: Slices drawn into the charts of a run, below its own line.
 CHARTED = ("split", "kind")
+#: Metrics of all pictures together, which no row has.
+SETS = ("fid", "unified")
+ALL_ROWS = links.rows(("page", "1"))
 
 
-def write_report(folder: RunFolder, benchmark: Benchmark, picture_path: PicturePath, path: Path | None = None) -> Path:
+def write_report(
+    folder: RunFolder, benchmark: Benchmark, picture_path: PicturePath, path: Path | None = None,
+    embedded: int = EMBEDDED,
+) -> Path:  # fmt: skip
     """Write a finished run's page and return where it is (`report.html` in the folder unless `path` says else).
+
+    A run of more than `embedded` rows gets its pictures in a folder beside the page (`report_files`).
 
     Args:
         picture_path: pool name of a picture -> its file.
@@ -30,15 +43,28 @@ def write_report(folder: RunFolder, benchmark: Benchmark, picture_path: PictureP
         RunFolderError, BenchmarkError, InfraError: the run cannot be read, or the disk refuses the page.
     """
     run = read_run(folder, benchmark, picture_path)
-    cards = gallery(run, benchmark)
+    page = path or folder.report
+    beside = len(run.rows) > embedded
+    cards = gallery(run, benchmark, _shelf(page, run, benchmark) if beside else None)
+    ladder, fresh = read_ladder(folder, run.summary)
+    known = ladder if fresh else None
+    rows = index(run, benchmark, cards, derived(known) if known else ())
     return write_page(
-        path or folder.report, "report.html.j2", "gallery.js",
+        page, "report.html.j2", "gallery.js", pictures_beside=beside,
         heading=f"{run.name} on {notes.benchmark(run.summary)}", run=run, label=notes.label(run.summary),
         facts=facts(run.summary), troubles=notes.troubles(run.summary), metrics=metric_views(run),
-        every=every_metric(run), slices=slice_tables(run), failures=failure_rows(run), gallery=cards,
-        pictured=run.pictured, choices=filter_choices(cards), budget=PICTURE_BUDGET, ledger=ledger_rows(run),
+        every=every_metric(run), slices=slice_tables(run), failures=failure_rows(run), pictured=run.pictured,
+        index=rows, parts=parts(cards), choices=filter_choices(rows), beside=beside,
+        ladder=known and ladder_view(run, known), stale=ladder is not None and not fresh,
+        cost=cost(run, benchmark), ledger=ledger_rows(run),
         provenance=provenance(run), weights=weight_rows(run), versions=run.manifest["versions"],
     )  # fmt: skip
+
+
+def _shelf(page: Path, run: RunData, benchmark: Benchmark) -> Shelf:
+    shelf = Shelf(page.parent / f"{page.stem}_files")
+    shelf.fill(sources(run, benchmark))
+    return shelf
 
 
 def facts(summary: notes.Summary) -> list[str]:
@@ -68,7 +94,20 @@ def every_metric(run: RunData) -> list[dict[str, Any]]:
     """Texts of every metric in the summary, headline first."""
     order = [*HEADLINE, *(m for m in run.summary["metrics"] if m not in HEADLINE)]
     known = [(m, entry) for m in order if (entry := run.entry(m)) is not None]
-    return [_texts(m, entry, numbers.format_for([entry])) for m, entry in known]
+    return [_texts(m, entry, numbers.format_for([entry])) | {"right_wrong": right_wrong(run, m)} for m, entry in known]
+
+
+def right_wrong(run: RunData, metric: str) -> list[tuple[str, str]]:
+    """(text, link) of the rows behind a share that each row has whole or not at all; empty for other metrics."""
+    values = [v for row in run.rows if (v := run.scores.get(row.item.id, {}).get(metric)) is not None]
+    entry = run.entry(metric)
+    if entry is None or entry["unit"] != "share" or not set(values) <= {0.0, 1.0}:
+        return []
+    counts = {"right": values.count(1.0), "wrong": values.count(0.0)}
+    return [
+        (f"{counts[name]} {name}", links.rows((metric, value)))
+        for name, value in (("right", "1"), ("wrong", "0")) if counts[name]
+    ]  # fmt: skip
 
 
 def _texts(metric: str, entry: dict[str, Any], style: numbers.Format) -> dict[str, Any]:
@@ -76,6 +115,8 @@ def _texts(metric: str, entry: dict[str, Any], style: numbers.Format) -> dict[st
         "name": metric, "title": numbers.title(metric, entry), "arrow": numbers.arrow(entry),
         "direction": numbers.direction(entry), "unit": numbers.unit(entry), "value": style.value(entry),
         "interval": style.interval(entry), "n": entry["n"], "clusters": entry["clusters"],
+        "rows": ALL_ROWS if metric in SETS else links.worst_first(metric, entry["higher_is_better"]),
+        "of_set": metric in SETS,
     }  # fmt: skip
 
 
@@ -102,30 +143,18 @@ def _first(run: RunData, metric: str, places: list[str]) -> numbers.Entry | None
 
 def _slice_row(run: RunData, where: str, metrics: list[str], styles: dict[str, numbers.Format]) -> dict[str, Any]:
     entries = [(styles[m], run.entry(m, where)) for m in metrics]
+    name, _, value = where.partition("=")
     return {
-        "value": where.partition("=")[2],
+        "value": value,
         "n": next((e["n"] for _, e in entries if e is not None), 0),
+        "link": links.rows((name, value)),
         "cells": [(style.value(entry), style.interval(entry)) for style, entry in entries],
     }
 
 
-def failure_rows(run: RunData) -> list[dict[str, Any]]:
-    """Rows without a result grouped by outcome and reason, most frequent first, with up to five item ids."""
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for row in run.rows:
-        if row.outcome != "ok":
-            groups[str(row.outcome), row.reason or "no reason given"].append(row.item.id)
-    ordered = sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0]))
-    return [
-        {"outcome": outcome, "reason": reason, "count": len(ids), "examples": ids[:5]}
-        for (outcome, reason), ids in ordered
-    ]
-
-
-def filter_choices(cards: dict[str, Any]) -> list[dict[str, Any]]:
+def filter_choices(rows: dict[str, Any]) -> list[dict[str, Any]]:
     """The select boxes above the gallery: only those with something to choose."""
-    names = ("split", "kind", "outcome", "model")
-    return [{"name": n, "values": sorted({card[n] for card in cards["items"]})} for n in names]
+    return [f for f in rows["facets"] if len(f["values"]) + (-1 in f["codes"]) > 1]
 
 
 def ledger_rows(run: RunData) -> list[dict[str, str]]:
@@ -136,6 +165,7 @@ def ledger_rows(run: RunData) -> list[dict[str, str]]:
             "tokens": f"{cut['tokens']:.0f}", "unseen": f"{cut['unseen']:.0f}",
             "share": f"{cut['share_unseen']:.1%}", "rows": f"{cut['rows_cut']:.0f}",
             "whole": f"{cut['rows_whole']:.0f}", "mean": _whole(metric, run),
+            "all": numbers.format_for([run.entry(metric)]).value(run.entry(metric)),
         }
         for metric, cut in run.summary["truncation"].items()
     ]  # fmt: skip
@@ -147,8 +177,8 @@ def _whole(metric: str, run: RunData) -> str:
 
 
 def provenance(run: RunData) -> list[tuple[str, str]]:
-    """What made the numbers, and what it cost."""
-    identity, settings = run.manifest["identity"], run.manifest["settings"]
+    """What made the numbers."""
+    identity = run.manifest["identity"]
     pairs = {
         "System": f"{identity['system_spec']}, revision {identity['system_revision']}",
         "Benchmark": f"{identity['benchmark']}, hash {identity['benchmark_hash']}",
@@ -156,21 +186,15 @@ def provenance(run: RunData) -> list[tuple[str, str]]:
         "Metric weights": identity["weights"],
         "Device": run.manifest.get("device", "not recorded"),
         "Started": run.manifest["created"],
-        "Planning": f"{run.summary['seconds_per_plan']:.3g} s a plan on average",
-        **(_drawing(run, settings) if run.pictured else {"Drawing": "none: only the plans are scored"}),
+        **(_drawing(run) if run.pictured else {"Drawing": "none: only the plans are scored"}),
     }
     return [(name, str(value)) for name, value in pairs.items()]
 
 
-def _drawing(run: RunData, settings: dict[str, Any]) -> dict[str, Any]:
-    drawn = [row.drawn for row in run.rows if row.drawn is not None and row.image_sha256 is not None]
-    approximated = run.summary["approximated_samplers"]
-    unique, seconds = len({row.image_sha256 for row in drawn}), sum(row.seconds for row in drawn)
+def _drawing(run: RunData) -> dict[str, Any]:
     return {
         "Engine": _flat(run.manifest.get("engine", "not recorded")),
-        "Batch size": settings["batch_size"],
-        "Drawing": f"{len(drawn)} pictures, {unique} different ones, {seconds:.3g} s in all",
-        "Approximated samplers": "; ".join(f"{k} ({v}×)" for k, v in approximated.items()) or "none",
+        "Batch size": run.manifest["settings"]["batch_size"],
     }
 
 

@@ -1,4 +1,4 @@
-"""Templates to one HTML file: everything inside, nothing fetched, everything hostile escaped."""
+"""Templates to one HTML file: nothing fetched but pictures that lie beside it, everything hostile escaped."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ TEMPLATES = Path(__file__).parent / "templates"
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
-def write_page(path: Path, template: str, script: str, **values: Any) -> Path:
+def write_page(path: Path, template: str, script: str, *, pictures_beside: bool = False, **values: Any) -> Path:
     """Render `template` with `values` and the files style.css and `script` inside it, and write it in one step.
 
-    A content security policy in the page lets only that script run and nothing be fetched, whatever the data hold.
+    A content security policy in the page lets only that script run and nothing be fetched, whatever the data hold;
+    `pictures_beside` lets it show pictures that lie beside it, and these only where the page itself comes from.
 
     Raises:
         InfraError: the disk refuses; no half page is left.
     """
     code = (TEMPLATES / script).read_text("utf-8")
     style = (TEMPLATES / "style.css").read_text("utf-8")
-    html = _environment().get_template(template).render(style=style, script=code, policy=_policy(code), **values)
+    policy = _policy(code, pictures_beside)
+    html = _environment().get_template(template).render(style=style, script=code, policy=policy, **values)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, html.encode("utf-8", "replace"))
     return path
@@ -44,10 +46,11 @@ def embed_json(value: Any) -> str:
     return text
 
 
-def _policy(script: str) -> str:
+def _policy(script: str, pictures_beside: bool) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    images = "data: 'self' file:" if pictures_beside else "data:"
     return (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src {images}; "
         "base-uri 'none'; form-action 'none'"
     )
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,8 +18,20 @@ ENLARGED = 2.5
 REDUCED = 400
 
 
+class Pictures(Protocol):
+    """Pictures of one page, inside it or beside it.
+
+    `entries[k]` is what `add` returned k for: src, w, h (CSS pixels), crisp.
+    """
+
+    entries: list[dict[str, Any]]
+
+    def add(self, path: Path | None) -> int | None:
+        """Number of the picture at `path`; None if there is no readable picture."""
+
+
 class Album:
-    """Pictures of one page.  `entries[k]` is what `add` returned k for: src, w, h (CSS pixels), crisp."""
+    """Pictures inside a page."""
 
     def __init__(self) -> None:
         self.entries: list[dict[str, Any]] = []
@@ -40,7 +52,7 @@ class Album:
         return None if number is None else self.entries[number]
 
     def _read(self, path: Path) -> int | None:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
 
         try:
             data = path.read_bytes()
@@ -49,29 +61,45 @@ class Album:
                 with Image.open(io.BytesIO(data)) as image:
                     self.entries.append(_entry(image))
                 self._by_digest[digest] = len(self.entries) - 1
-        except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
+        except unreadable():
             return None
         return self._by_digest[digest]
 
 
-def _entry(image: Image) -> dict[str, Any]:
+def unreadable() -> tuple[type[Exception], ...]:
+    """What opening a file that is no picture raises."""
+    from PIL import Image, UnidentifiedImageError
+
+    return OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError
+
+
+def reduced(image: Image) -> tuple[Image, bool]:
+    """A copy without metadata that is small enough for a page, and whether it has every pixel."""
     width, height = image.size
+    clean = image.convert("RGB")
+    crisp = max(width, height) <= SMALL
+    if not crisp:
+        factor = min(1.0, REDUCED / max(width, height))
+        clean = clean.resize((max(1, round(width * factor)), max(1, round(height * factor))))
+    clean.info = {}
+    return clean, crisp
+
+
+def shown(width: int, height: int) -> dict[str, Any]:
+    """w and h in CSS pixels and crisp, of a picture of this size or of its reduced copy."""
     longer = max(width, height)
-    if longer <= SMALL:
-        shown = (round(width * ENLARGED), round(height * ENLARGED))
-        return {"src": _uri(image.convert("RGB"), "PNG"), "w": shown[0], "h": shown[1], "crisp": True}
-    factor = min(1.0, REDUCED / longer)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    half = REDUCED / 2 / longer
-    shown = (max(1, round(width * half)), max(1, round(height * half)))
-    return {"src": _uri(image.convert("RGB").resize(size), "JPEG"), "w": shown[0], "h": shown[1], "crisp": False}
+    factor = ENLARGED if longer <= SMALL else REDUCED / 2 / longer
+    return {"w": max(1, round(width * factor)), "h": max(1, round(height * factor)), "crisp": longer <= SMALL}
+
+
+def _entry(image: Image) -> dict[str, Any]:
+    small, crisp = reduced(image)
+    return {"src": _uri(small, "PNG" if crisp else "JPEG"), **shown(*image.size)}
 
 
 def _uri(image: Image, form: str) -> str:
-    """A data URI without metadata; the same pixels always give the same text."""
+    """A data URI; the same pixels always give the same text."""
     buffer = io.BytesIO()
     options: dict[str, Any] = {"optimize": True} if form == "PNG" else {"quality": 85}
-    clean = image.copy()
-    clean.info = {}
-    clean.save(buffer, format=form, **options)
+    image.save(buffer, format=form, **options)
     return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

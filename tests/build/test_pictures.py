@@ -150,9 +150,7 @@ def fetched(root: Path, records: list[Record], limits: Limits | None = None, **o
     limits = limits or Limits()
     steps: list[tuple[str, int, int | None]] = []
     options = {"allow_private": True, "patience": 0.01} | options
-    pictures.download(
-        records, root / "pictures", root / "j.jsonl", limits, lambda *step: steps.append(step), **options
-    )
+    pictures.download(records, root / "pictures", root / "j.jsonl", limits, lambda *step: steps.append(step), **options)
     assert steps == [("pictures", n, None) for n in range(1, len(records) + 1)]
     joined = list(pictures.attach(records, root / "j.jsonl", limits))
     assert [r.id for r in joined] == [r.id for r in records]

@@ -9,14 +9,16 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import t2imetrics
 from PIL import Image
 
 from chatgenbench.benchmark import Benchmark, load_benchmark
+from chatgenbench.evaluate import ladder
 from chatgenbench.evaluate.journal import Journal
-from chatgenbench.evaluate.pipeline import state_of
+from chatgenbench.evaluate.pipeline import Finished, read_finished, state_of
 from chatgenbench.evaluate.rows import Row, join
 from chatgenbench.evaluate.run import RunFolder, Settings, open_run, write_json
 from chatgenbench.evaluate.score import IMAGE_METRICS, TEXT_METRICS, Scored
@@ -103,6 +105,24 @@ def write_run(
                 pictures.append(row.model_copy(update={"approximated": approximated(given)}).model_dump(mode="json"))
     finish(folder, join(folder, benchmark, items), benchmark, settings)
     return folder
+
+
+def write_ladder(folder: RunFolder, benchmark: Benchmark, pool: Pool) -> None:
+    """What `eval --ladder` leaves, its rungs written like the runs above."""
+    run = read_finished(folder.path, benchmark)
+    stored = folder.read_manifest()["settings"]
+    settings = Settings(**{**stored, "metrics": tuple(stored["metrics"])})
+
+    def rung(path: Path, asked: Settings, _: Benchmark, system: ladder.Rung, *rest: object) -> Finished:
+        def answer(item: Item, gold: Plan) -> Plan | Failure:
+            return system.answer(item.id)
+
+        seed = 1 + list(ladder.RUNGS).index(path.name)
+        write_run(path, benchmark, pool, asked.system, answer, asked.limit, seed)
+        return read_finished(path, benchmark)
+
+    with mock.patch.object(ladder, "evaluate", rung):
+        ladder.climb(run, settings, benchmark, folder.path, mock.Mock())
 
 
 def _planned(item: Item, given: Plan | Failure) -> PlannedRow:

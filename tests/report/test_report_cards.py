@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from chatgenbench.report.cards import compare_words, gallery
+from chatgenbench.report.cards import compare_words, gallery, packed, sources
 from chatgenbench.report.data import benchmark_picture, read_run
 from chatgenbench.report.pictures import REDUCED, Album
+from chatgenbench.report.thumbnails import Shelf
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +82,45 @@ def test_embedded_pictures_are_the_real_ones(made: Any, weak_cards: dict[str, An
     assert (entry["w"], entry["h"], entry["crisp"]) == (160, 200, True)
 
 
-def test_picture_budget_lists_the_rest_without_pictures(made: Any) -> None:
-    cards = gallery(read_run(made.runs["oracle"], made.benchmark, made.pool.path), made.benchmark, budget=4)
-    embedded = [c for c in cards["items"] if c["drawn"] is not None]
-    assert len(embedded) == cards["pictured"] == 4
-    assert len(cards["items"]) == 10
-    assert {c["split"] for c in embedded} == {"supervised", "few-shot"}
-    rest = [c for c in cards["items"] if c["drawn"] is None]
-    assert all("not embedded" in c["absent"] for c in rest)
-    assert all(c["messages"][0]["unseen"] == (c["kind"] == "multimodal") for c in rest)
+def test_a_shelf_holds_reduced_copies_named_by_content(made: Any, tmp_path: Path) -> None:
+    run = read_run(made.runs["weak"], made.benchmark, made.pool.path)
+    shelf = Shelf(tmp_path / "page_files")
+    shelf.fill(sources(run, made.benchmark))
+    cards = gallery(run, made.benchmark, shelf)
+    inside = gallery(run, made.benchmark)
+    assert [c["drawn"] is None for c in cards["items"]] == [c["drawn"] is None for c in inside["items"]]
+    one = cards["pictures"][card(cards, "i2-multimodal")["gold"]]
+    gold = made.benchmark.root / "pictures/d2.png"
+    assert one["src"] == f"page_files/{hashlib.sha256(gold.read_bytes()).hexdigest()}.webp"
+    assert Image.open(tmp_path / one["src"]).convert("RGB").tobytes() == Image.open(gold).convert("RGB").tobytes()
+    assert (one["w"], one["h"], one["crisp"]) == (160, 200, True)
+
+
+def test_a_shelf_makes_a_copy_once_and_clears_what_nobody_shows(tmp_path: Path) -> None:
+    Image.new("RGB", (1000, 500), "red").save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    folder = tmp_path / "files"
+    shelf = Shelf(folder)
+    shelf.fill([(tmp_path / name, "../../up") for name in ("a.png", "b.png", "broken.png", "absent.png")])
+    assert shelf.add(tmp_path / "a.png") == shelf.add(tmp_path / "b.png") == 0
+    assert shelf.add(tmp_path / "broken.png") is shelf.add(tmp_path / "absent.png") is None
+    (copy,) = folder.iterdir()
+    assert Image.open(copy).size == (REDUCED, REDUCED // 2)
+    assert shelf.entries[0] | {"src": ""} == {"src": "", "w": 200, "h": 100, "crisp": False}
+    made = copy.stat().st_mtime_ns
+    (folder / f"{'0' * 64}.webp").write_bytes(b"of an earlier page")
+    (folder / "mine.txt").write_text("kept")
+    Shelf(folder).fill([(tmp_path / "a.png", None)])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([copy.name, "mine.txt"])
+    assert copy.stat().st_mtime_ns == made
+
+
+@given(st.lists(st.tuples(st.text(min_size=1), st.booleans()), max_size=6))
+def test_pieces_packed_by_turns_keep_texts_and_marks(pieces: list[tuple[str, bool]]) -> None:
+    (own, _), *_ = packed({"plan": [{"own": pieces, "gold": None}]})["plan"]
+    back = "".join(text if i % 2 else "\0" * len(text) for i, text in enumerate(own))
+    assert back == "".join(text if marked else "\0" * len(text) for text, marked in pieces)
 
 
 def test_a_picture_gone_from_the_pool_is_said(made: Any, tmp_path: Path) -> None:

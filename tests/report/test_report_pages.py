@@ -109,13 +109,13 @@ def test_fid_is_sliced_by_split_only(made: Any, tmp_path: Path) -> None:
 def test_hostile_texts_stay_texts(made: Any, tmp_path: Path) -> None:
     page = report(made, "hostile", tmp_path)
     check_sealed(page)
-    assert len(page.scripts) == 2
+    assert len(page.scripts) == 3
     assert not page.all("b")
-    data = json.loads(page.scripts[0])
-    one = next(c for c in data["items"] if c["id"] == "i1-multimodal")
-    plan = {row["name"]: "".join(t for t, _ in row["own"]) for row in one["plan"]}
+    index, part = (json.loads(script) for script in page.scripts[:2])
+    one = part[index["ids"].index("i1-multimodal")]
+    plan = {name: "".join(own) for name, (own, _) in zip(index["plan"], one["plan"], strict=True)}
     assert plan["prompt"] == plan["negative prompt"] == plan["model"] == world.HOSTILE
-    assert next(c for c in data["items"] if c["id"] == "i0-single")["absent"].endswith(world.HOSTILE)
+    assert part[index["ids"].index("i0-single")]["absent"].endswith(world.HOSTILE)
 
 
 def test_hostile_names_stay_texts_in_a_comparison(made: Any, tmp_path: Path) -> None:

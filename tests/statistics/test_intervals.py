@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from chatgenbench.evaluate.statistics import Clusters, mean_interval, set_interval, weighted_means
+from chatgenbench.statistics import Clusters, mean_interval, set_interval, weighted_means
 
 
 def test_mean_interval_agrees_with_the_normal_interval_when_rows_are_independent() -> None:

@@ -1,0 +1,249 @@
+"""Computes a submission again: scores of the plans for all rows, pictures of rows that nobody could foresee."""
+
+from __future__ import annotations
+
+import csv
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from chatgenbench.benchmark import Benchmark
+from chatgenbench.errors import InfraError, UserError
+from chatgenbench.evaluate.rows import Row
+from chatgenbench.evaluate.run import RunFolder
+from chatgenbench.evaluate.score import PLAN_METRICS, TEXT_METRICS, Scored, Scorers, score
+from chatgenbench.evaluate.stepwise import COLUMNS as STEPWISE
+from chatgenbench.evaluate.summary import summarise
+from chatgenbench.leaderboard import choice
+from chatgenbench.leaderboard.cells import SETS
+from chatgenbench.leaderboard.columns import JOINT, read_text
+from chatgenbench.leaderboard.manifest import CSV, Manifest
+from chatgenbench.leaderboard.results import Level
+from chatgenbench.leaderboard.verification import Difference, Verification
+from chatgenbench.render import Pool, draw, engine_fingerprint
+from chatgenbench.render.checkpoints import dtype_name
+from chatgenbench.schema import ARGUMENT_KEYS, DrawnRow, Outcome, Plan, PlannedRow
+
+#: The most that a score of the same row may differ between two machines, in the metric's unit; shares not at all.
+#: FID and the unified score may differ by this share of their value.
+TOLERANCES: Mapping[str, float] = {
+    "bertscore": 1e-3, "sbert": 1e-3, "clipscore": 1.0, "imagereward": 0.05, "hpsv2": 0.3, "clip_image": 1.0,
+    "fid": 0.02, "unified": 0.02,
+}  # fmt: skip
+#: For metrics that are not named above: this share of the claimed value, or of 1 if that is smaller.
+RELATIVE = 0.02
+#: Pictures are the same when at most so many of the 64 bits of their perceptual hashes differ.
+PHASH_BITS = 6
+#: Share of rows that may fail when the pictures were drawn by another engine (versions, kind of device, dtype).
+STRAY = 0.05
+#: Differences that are written down.
+NAMED = 100
+
+#: tick(what, rows done, rows in all)
+Tick = Callable[[str, int, int], None]
+
+
+def verify(
+    folder: Path, manifest: Manifest, benchmark: Benchmark, rows: int, secret: bytes, pool: Pool, created: str,
+    device: str, batch_size: int, tick: Tick,
+) -> Verification:  # fmt: skip
+    """Compute again what a checked submission claims.
+
+    Args:
+        folder: the submission's; `check` found nothing wrong with it.
+        rows: how many rows are drawn again, chosen by `secret`; as many as there are makes it "reproduced".
+
+    Returns:
+        Its level is "claimed" where something came out otherwise.
+
+    Raises:
+        UserError: it was scored with weights or by rules that are not those of the benchmark and this version.
+        InfraError: pictures could not be drawn on this machine.
+    """
+    from chatgenbench.evaluate.score import SCORING
+
+    weights = benchmark.manifest.weights
+    if (manifest.run.weights, manifest.run.scoring) != (weights, SCORING):
+        raise UserError(
+            f"it was scored with '{manifest.run.weights}' weights by rules {manifest.run.scoring}; here they are "
+            f"'{weights}' and {SCORING}: ask for a new run"
+        )
+    told = _read(folder / CSV)
+    claimed = _rows(told, benchmark)
+    record = _Record(manifest, told)
+    with tempfile.TemporaryDirectory() as work:
+        scored = _score(claimed, benchmark, Path(work), None, weights, device, manifest, tick)
+        record.compare(scored.values, claimed, _step(scored))
+        drawn = [row.item.id for row in claimed if told[row.item.id]["image_sha256"]]
+        again = choice.chosen(drawn, rows, manifest.table.sha256, secret)
+        if again:
+            known = set(again)
+            redrawn = _draw([row for row in claimed if row.item.id in known], benchmark, pool, device, batch_size, tick)
+            whole = len(again) == len(drawn)
+            part = _with_pictures(claimed if whole else [r for r in claimed if r.item.id in known], redrawn)
+            scored = _score(part, benchmark, Path(work), pool, weights, device, manifest, tick)
+            record.pictures(redrawn, pool)
+            record.compare(scored.values, part, [m for m in scored.values if m not in _step(scored)])
+            if whole:
+                record.sets(summarise(part, scored, manifest.run.seed)["metrics"])
+    engine = engine_fingerprint(device, dtype_name(device)) if again else ""
+    return Verification(
+        table=manifest.table.sha256, benchmark=benchmark.hash,
+        level=record.level(len(again), len(drawn), engine == manifest.run.engine), rows=len(claimed),
+        rerun=tuple(again), exact=record.exact, largest=dict(sorted(record.largest.items())),
+        failures=tuple(record.failures[:NAMED]), tolerances=dict(TOLERANCES) | {"phash_bits": PHASH_BITS},
+        engine=engine, device=device, created=created, secret=choice.fingerprint(secret) if again else "",
+    )  # fmt: skip
+
+
+def _read(path: Path) -> dict[str, dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return {line["id"]: line for line in csv.DictReader(file)}
+
+
+def _rows(told: Mapping[str, Mapping[str, str]], benchmark: Benchmark) -> list[Row]:
+    """The rows that a CSV tells of, without pictures, in the benchmark's order."""
+    found = []
+    for item in benchmark.items:
+        cells = told[item.id]
+        plan = _plan(cells)
+        outcome = Outcome.OK if plan is not None else Outcome(cells["outcome"])
+        planned = PlannedRow(item=item.id, outcome=outcome, plan=plan, reason=read_text(cells["reason"]) or None)
+        found.append(Row(item, benchmark.gold(item), planned, None))
+    return found
+
+
+def _plan(cells: Mapping[str, str]) -> Plan | None:
+    if not cells["model"]:
+        return None
+    asked = (*ARGUMENT_KEYS, "seed", "clip_skip", "lora_weight")
+    ranking = read_text(cells["ranking"])
+    return Plan.model_validate({
+        "prompt": read_text(cells["prompt"]), "negative_prompt": read_text(cells["negative_prompt"]),
+        "model": read_text(cells["model"]), "ranking": tuple(ranking.split(JOINT)) if ranking else (),
+        "arguments": {key: read_text(cells[key]) for key in asked if cells[key]},
+    })  # fmt: skip
+
+
+def _step(scored: Scored) -> list[str]:
+    return [name for name in scored.values if name in (*TEXT_METRICS, *STEPWISE, *PLAN_METRICS)]
+
+
+def _score(
+    rows: Sequence[Row], benchmark: Benchmark, work: Path, pool: Pool | None, weights: str, device: str,
+    manifest: Manifest, tick: Tick,
+) -> Scored:  # fmt: skip
+    """Scores of rows, with their pictures where a pool is given."""
+    from chatgenbench.evaluate.pipeline import home
+
+    known = {*TEXT_METRICS, *STEPWISE, *SETS, "clipscore", "imagereward", "hpsv2", "clip_image"}
+    extra = [name for name in manifest.metrics if name not in known] if pool is not None else []
+    scorers = Scorers(weights, device, 32, extra, pictures=pool is not None)
+    folder = RunFolder(work / ("plans" if pool is None else "pictures"))
+    folder.path.mkdir(exist_ok=True)
+    path = pool.path if pool is not None else Path
+    return score(rows, benchmark, folder, path, scorers, manifest.run.text, home() / "features", tick)
+
+
+def _draw(
+    rows: Sequence[Row], benchmark: Benchmark, pool: Pool, device: str, batch_size: int, tick: Tick
+) -> dict[str, DrawnRow]:
+    """The pictures of rows, drawn here (or taken from the pool, where this machine drew them before)."""
+    plans = [(row.item.id, row.plan) for row in rows if row.plan is not None]
+    found: dict[str, DrawnRow] = {}
+    for one in draw(plans, benchmark, pool, seed_of=lambda item: 0, batch_size=batch_size, device=device):
+        if one.outcome is Outcome.INFRA_FAILED:
+            raise InfraError(f"'{one.item}' could not be drawn ({one.reason}): type the same command again")
+        found[one.item] = one
+        tick("draw again", len(found), len(plans))
+    return found
+
+
+def _with_pictures(rows: Sequence[Row], drawn: Mapping[str, DrawnRow]) -> list[Row]:
+    """Rows with their new pictures; one that claims no picture is scored as the failure it claims to be."""
+    found = []
+    for row in rows:
+        picture = drawn.get(row.item.id)
+        if picture is None:
+            picture = DrawnRow(item=row.item.id, outcome=Outcome.SYSTEM_FAILED, reason="claimed to have failed")
+        found.append(Row(row.item, row.gold, row.planned, picture))
+    return found
+
+
+class _Record:
+    """Claims against what came out."""
+
+    def __init__(self, manifest: Manifest, told: Mapping[str, Mapping[str, str]]) -> None:
+        self._manifest, self._told = manifest, told
+        self.failures: list[Difference] = []
+        self.largest: dict[str, float] = {}
+        self.exact = 0
+        self._stray: set[str] = set()
+        self._wrong = False
+
+    def compare(self, values: Mapping[str, Any], rows: Sequence[Row], metrics: Sequence[str]) -> None:
+        """The values of some metrics, row by row."""
+        for metric in metrics:
+            for row, found in zip(rows, values[metric], strict=True):
+                cell = self._told[row.item.id].get(metric, "")
+                claimed = float(cell) if cell else math.nan
+                gap = abs(claimed - float(found))
+                self.largest[metric] = max(self.largest.get(metric, 0.0), 0.0 if math.isnan(gap) else round(gap, 9))
+                if math.isnan(gap) or gap > _allowed(metric, claimed):
+                    drawn = metric not in (*TEXT_METRICS, *STEPWISE)
+                    self._note(row.item.id, metric, cell, f"{found:.6g}", drawn)
+
+    def pictures(self, drawn: Mapping[str, DrawnRow], pool: Pool) -> None:
+        """Each new picture against the claimed one, by its bytes or else by its perceptual hash."""
+        import imagehash
+        from PIL import Image
+
+        for item, row in drawn.items():
+            told = self._told[item]
+            if row.picture is None:
+                self._note(item, "picture", told["image_sha256"], row.reason or "cannot be drawn", True)
+            elif row.image_sha256 == told["image_sha256"]:
+                self.exact += 1
+            else:
+                with Image.open(pool.path(row.picture)) as image:
+                    found = imagehash.phash(image.convert("RGB"))
+                bits = 64
+                with suppress(ValueError):
+                    bits = int(found - imagehash.hex_to_hash(told["image_phash"]))
+                if bits > PHASH_BITS:
+                    self._note(item, f"picture ({bits} of 64 bits differ)", told["image_phash"], str(found), True)
+
+    def sets(self, metrics: Mapping[str, Any]) -> None:
+        """Values of the whole set, when every picture was drawn again."""
+        for name in SETS:
+            claim, found = self._manifest.metrics.get(name), metrics.get(name)
+            if claim is None or found is None or found["value"] is None:
+                continue
+            gap = abs(claim.value - found["value"])
+            self.largest[name] = round(gap, 9)
+            if gap > TOLERANCES[name] * max(abs(claim.value), abs(found["value"]), 1.0):
+                self._note("", name, f"{claim.value:.6g}", f"{found['value']:.6g}", False)
+
+    def level(self, rerun: int, drawn: int, same_engine: bool) -> Level:
+        """What the entry has earned."""
+        if self._wrong or len(self._stray) > (0 if same_engine else STRAY * rerun):
+            return "claimed"
+        if not rerun:
+            return "checked" if drawn or not self._manifest.run.drawn else "reproduced"
+        return "reproduced" if rerun == drawn else "spot-rerun"
+
+    def _note(self, item: str, what: str, claimed: str, found: str, drawn: bool) -> None:
+        self.failures.append(Difference(item=item, what=what, claimed=claimed, found=found))
+        if drawn:
+            self._stray.add(item)
+        else:
+            self._wrong = True
+
+
+def _allowed(metric: str, claimed: float) -> float:
+    if metric in STEPWISE:
+        return 1e-6
+    return TOLERANCES.get(metric, RELATIVE * max(1.0, abs(claimed)))
