@@ -55,13 +55,8 @@ def index_view(results: Results, others: Sequence[tuple[str, str, str]]) -> dict
 def entry_view(results: Results, entry: Entry, shown: Sequence[tuple[str, str | None]], index: str) -> dict[str, Any]:
     """Values of entry.html.j2; `shown` are (item id, file name or None) of the gallery."""
     told = columns(results)
-    groups = [
-        (
-            text,
-            [(c, entry.cells.get(c.name), _line(c, entry)) for c in told if c.group == name and c.name in entry.cells],
-        )
-        for name, text in TABS
-    ]
+    having = [column for column in told if column.name in entry.cells]
+    groups = [(text, [(c, _line(c, entry)) for c in having if c.group == name]) for name, text in TABS]
     headline = [column for column in told if column.name in SHOWN]
     return {
         "results": results, "entry": entry, "groups": [group for group in groups if group[1]], "index": index,
@@ -103,15 +98,14 @@ def _group(results: Results) -> str:
 
 def _tab(results: Results, name: str, text: str, told: Sequence[Told]) -> dict[str, Any]:
     """One table: entries in the order of the board's metric, or of the tab's first where that is another tab's."""
-    names = [column.name for column in told]
-    by = results.primary if results.primary in names else (names or [""])[0]
+    chief = next((column for column in told if column.name == results.primary), told[0] if told else None)
+    by = "" if chief is None else chief.name
     entries = list(enumerate(results.entries))
-    head = next((head for head in results.heads if head.name == by), None)
-    if head is not None and by != results.primary:
-        sign = -1 if head.higher_is_better else 1
-        entries.sort(
-            key=lambda pair: (by not in pair[1].cells, sign * pair[1].cells[by].value if by in pair[1].cells else 0)
-        )
+    if chief is not None:
+        sign = -1 if chief.higher else 1
+        having = [pair for pair in entries if by in pair[1].cells]
+        having.sort(key=lambda pair: sign * pair[1].cells[by].value)
+        entries = [*having, *(pair for pair in entries if by not in pair[1].cells)]
     rows = [
         {
             "at": at, "entry": entry, "place": place(entry.cells.get(by)),
@@ -205,7 +199,8 @@ def _data(results: Results, told: Sequence[Told]) -> dict[str, Any]:
 def _rounded(column: Told, cell: Cell) -> list[float | None]:
     style = column.style
     return [
-        None if value is None else round(value * style.scale, style.digits) for value in (cell.value, cell.low, cell.high)
+        None if value is None else round(value * style.scale, style.digits)
+        for value in (cell.value, cell.low, cell.high)
     ]  # fmt: skip
 
 
