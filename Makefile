@@ -48,7 +48,7 @@ demo: $(VENV)/installed
 	$(BIN)/chatgenbench eval $(foreach s,$(DEMO_SYSTEMS),--system $(s)) --benchmark miniature --limit $(LIMIT) --out $(OUT)
 
 build-demo: $(VENV)/installed-build
-	$(BIN)/chatgenbench build --source bundled --llm-model local --max-items 24 --out $(BUILD_OUT)
+	$(BIN)/chatgenbench build --source bundled --llm-model local --max-items 12 --out $(BUILD_OUT)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

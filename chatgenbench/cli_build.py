@@ -131,7 +131,7 @@ def build(
 
     Examples:
 
-      chatgenbench build --source bundled --llm-model local --max-items 24 --out runs/build-demo
+      chatgenbench build --source bundled --llm-model local --max-items 12 --out runs/build-demo
 
       CIVITAI_API_TOKEN=... chatgenbench build --max-models 500 --max-images 20000 --llm-model gpt-4o-mini \\
         --llm-price-in 0.15 --llm-price-out 0.6 --budget 20 --out builds/first

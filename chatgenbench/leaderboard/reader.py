@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ _MAGIC = {
     b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"BZh": "a bzip2 file", b"\xfd7zXZ": "an xz file",
     b"(\xb5/\xfd": "a zstd file", b"%PDF": "a PDF file",
 }  # fmt: skip
+#: A row of RFC 4180, whose cells are quoted whole or not at all.
+_CELL = r'(?:"[^"]*+(?:""[^"]*+)*+"|[^",\n]*+)'
+_ROW = re.compile(f"{_CELL}(?:,{_CELL})*+\n")
 _FORM = "write plain UTF-8 CSV, as `leaderboard submit` does"
 
 Tell = Callable[[Problem], None]
@@ -106,10 +110,12 @@ def _lines(file: io.BufferedReader, name: str) -> Iterator[tuple[int, str]]:
 
 def _cells(text: str, number: int, name: str) -> list[str]:
     try:
-        found = next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
+        found = next(csv.reader(io.StringIO(text, newline=""), strict=True), []) if _ROW.fullmatch(text) else None
     except csv.Error:
+        found = None
+    if found is None:
         mend = 'write a quote in a cell as ""'
-        raise _Broken(Problem(name, number, None, "quotes are in the wrong places", mend)) from None
+        raise _Broken(Problem(name, number, None, "quotes are in the wrong places", mend))
     for place, cell in enumerate(found, 1):
         if len(cell) > MAX_CELL:
             told = f"cell {place} has more than {MAX_CELL:,} characters"
