@@ -10,12 +10,14 @@ DEMO_SYSTEMS := oracle retrieval popular echo stuffing random
 
 BUILD_OUT ?= runs/build-demo
 
-.PHONY: demo build-demo test lint clean
+.PHONY: demo build-demo board check-board test lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   a table and a page for several systems on the bundled miniature (LIMIT=360 for all items)"
 	@echo "make build-demo   a small dataset made from bundled records by a small local language model, offline"
+	@echo "make board   rank the submissions of leaderboard/ and write its site"
+	@echo "make check-board   what runs on a pull request that adds a submission: check all of them"
 	@echo "make test   linters, types, import rules and the whole test suite"
 	@echo "make reference   the authors' ImageReward and HPSv2 packages, for parity tests (metrics/REFERENCE.md)"
 
@@ -49,6 +51,15 @@ demo: $(VENV)/installed
 
 build-demo: $(VENV)/installed-build
 	$(BIN)/chatgenbench build --source bundled --llm-model local --max-items 12 --out $(BUILD_OUT)
+
+board: $(VENV)/installed
+	$(BIN)/chatgenbench leaderboard rank --board leaderboard --benchmark miniature
+	$(BIN)/chatgenbench leaderboard build --board leaderboard
+
+check-board: $(VENV)/installed
+	@failed=; for one in leaderboard/submissions/*/; do \
+	  $(BIN)/chatgenbench leaderboard check "$$one" --board leaderboard --benchmark miniature || failed=1; \
+	done; [ -z "$$failed" ]
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The command line of `chatgenbench diff` and `chatgenbench vote`: parse, call, print."""
+"""The command line of `chatgenbench diff`, `vote` and `seeds`: parse, call, print."""
 
 from __future__ import annotations
 
@@ -68,10 +68,26 @@ def vote(
         run_vote(run_a, run_b, benchmark, out, port, voter, items, open_page, _console())
 
 
+def seeds(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs of one system, each with another --seed.")],
+    benchmark: BenchmarkOption = None,
+) -> None:
+    """More items or more seeds?  Split each metric's spread by item and by seed, and say what would shrink it.
+
+    Example: chatgenbench seeds runs/seed-0 runs/seed-1 runs/seed-2
+
+    Exit codes: 0 done, 1 the runs do not belong together (it says why), 2 usage.
+    """
+    from chatgenbench.compare_commands import run_seeds
+
+    run_seeds(runs, benchmark, _console())
+
+
 def register(app: typer.Typer) -> None:
-    """Put both commands on the program's command line."""
+    """Put the commands on the program's command line."""
     app.command()(diff)
     app.command()(vote)
+    app.command()(seeds)
 
 
 def _console() -> Console:

@@ -110,6 +110,17 @@ def check(
 
 
 @leaderboard_app.command()
+def schema() -> None:
+    """Print the JSON Schema of manifest.json.
+
+    Example: chatgenbench leaderboard schema > manifest.schema.json
+    """
+    from chatgenbench.leaderboard.manifest import schema_text
+
+    print(schema_text(), end="")
+
+
+@leaderboard_app.command()
 def add(
     submission: Submission, board: BoardOption = Path("leaderboard"), benchmark: BenchmarkOption = "miniature"
 ) -> None:

@@ -88,3 +88,11 @@ def _results(file: VotesFile, console: Console) -> None:
     print_results(found, file.match, console)
     path = write_results(file, found)
     console.print(f"results: {path}", soft_wrap=True, highlight=False, markup=False)
+
+
+def run_seeds(runs: list[Path], benchmark: str | None, console: Console) -> None:
+    """Print what the spread of each metric comes from."""
+    from chatgenbench.compare.seeds import spread
+    from chatgenbench.compare.terminal import print_spread
+
+    print_spread(spread(runs, benchmark), console)

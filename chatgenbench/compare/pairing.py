@@ -93,9 +93,9 @@ def match(paths: Sequence[Path], benchmark: str | None = None) -> Match:
     """
     folders = [RunFolder(path) for path in paths]
     manifests = [folder.read_manifest() for folder in folders]
-    _same_benchmark(folders, [m["identity"] for m in manifests])
+    same_benchmark(folders, [m["identity"] for m in manifests])
     loaded = load_benchmark(benchmark or str(manifests[0]["settings"].get("benchmark", "miniature")))
-    a, b = (_read(folder, loaded) for folder in folders)
+    a, b = (read_whole(folder, loaded) for folder in folders)
     theirs = {row.item.id: row for row in b.rows}
     pairs = tuple(Pair(row.item, row, theirs[row.item.id]) for row in a.rows if row.item.id in theirs)
     if not pairs:
@@ -107,7 +107,8 @@ def match(paths: Sequence[Path], benchmark: str | None = None) -> Match:
     return Match(a, b, _names(a, b), loaded, pairs, metrics, refused)
 
 
-def _same_benchmark(folders: Sequence[RunFolder], identities: Sequence[dict[str, object]]) -> None:
+def same_benchmark(folders: Sequence[RunFolder], identities: Sequence[dict[str, object]]) -> None:
+    """Refuse two runs of different benchmarks."""
     first, second = identities
     if first.get("benchmark_hash") == second.get("benchmark_hash"):
         return
@@ -118,7 +119,7 @@ def _same_benchmark(folders: Sequence[RunFolder], identities: Sequence[dict[str,
     raise UserError(f"only runs of one benchmark can be compared: {told}")
 
 
-def _read(folder: RunFolder, benchmark: Benchmark) -> RunData:
+def read_whole(folder: RunFolder, benchmark: Benchmark) -> RunData:
     """A run whose every row has its result; one that goes on is the user's to finish first."""
     pool = Pool(folder.read_manifest().get("pool", folder.path))
     try:

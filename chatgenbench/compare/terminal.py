@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from chatgenbench.compare.results import Results
+    from chatgenbench.compare.seeds import Spreads
 
 
 def print_differences(match: Match, found: Sequence[Difference], console: Console) -> None:
@@ -52,6 +53,24 @@ def print_results(found: Results, match: Match, console: Console) -> None:
     _line(console, _needs(len(set(match.clusters))), "dim")
     for text in (_between(found["between_voters"]), _position(found["position"])):
         _line(console, text)
+
+
+def print_spread(found: Spreads, console: Console) -> None:
+    """Where each metric's spread comes from, and what would shrink its error."""
+    head = ("metric", "mean", "sd of items", "of seeds", "of the rest", "error now", "2x items", "2x seeds", "add")
+    table = _table(f"{found.run.name}: {found.demonstrations} demonstrations, {len(found.seeds)} seeds", head)
+    for one in found.found:
+        sds = [math.sqrt(v) for v in (one.parts.item, one.parts.seed, one.parts.rest)]
+        errors = (one.error, one.more_items, one.more_seeds)
+        told = [f"{value:.4g}" for value in (one.mean, *sds, *errors)]
+        table.add_row(numbers.title(one.metric, found.run.entry(one.metric)), *told, one.add or "nothing varies")
+    console.print(table)
+    _line(console, "error: standard error of the mean if items and seeds were drawn anew", "dim")
+    few = len(found.seeds)
+    if few < 5:
+        _line(
+            console, f"{few} seeds say little about seeds: their part is rough until there are five or more", "yellow"
+        )
 
 
 def _wins(found: Results, match: Match) -> Table:

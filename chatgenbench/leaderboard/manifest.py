@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
@@ -107,3 +108,9 @@ class Manifest(Part):
     created: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
     key: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     signature: str = Field(default="", pattern=r"^([0-9a-f]{128})?$")
+
+
+def schema_text() -> str:
+    """The JSON Schema (2020-12) of the manifest, as `manifest.schema.json` holds it."""
+    told = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
+    return json.dumps(told, indent=1, sort_keys=True) + "\n"

@@ -21,6 +21,8 @@ from tests.leaderboard.boards import Shop, make_shop, weak
 from tests.report.report_world import HOSTILE
 
 CHROMIUM = shutil.which("chromium")
+#: Screenshots to be looked at.
+ARTEFACTS = Path(__file__).parents[2] / "test-artefacts"
 SIZES = {"desktop": {"width": 1280, "height": 1600}, "phone": {"width": 360, "height": 780}}
 
 
@@ -261,8 +263,9 @@ def test_no_page_scrolls_sideways_and_axe_finds_nothing(size: str, scheme: str, 
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, bypass_csp=True)
     page = context.new_page()
-    for path in (site, *sorted((site.parent / "s").iterdir())):
+    for number, path in enumerate((site, *sorted((site.parent / "s").iterdir()))):
         page.goto(path.as_uri())
+        page.screenshot(path=ARTEFACTS / f"leaderboard-{size}-{scheme}-{number}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path.name
         found = axe.run(page)
         assert found.violations_count == 0, found.generate_report()

@@ -18,6 +18,8 @@ from tests.leaderboard.boards import claim_means, column, read_cells, resign, wr
 
 MINIATURE = Path(__file__).parents[2] / "data" / "miniature"
 ITEMS = 8
+#: Screenshots to be looked at.
+ARTEFACTS = Path(__file__).parents[2] / "test-artefacts"
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,34 @@ def test_an_honest_submission_climbs_and_the_board_shows_it(way: Way) -> None:
     assert told["label"] in index
     assert len(list((way.root / "site" / "s").iterdir())) == 2
     assert list((way.root / "site" / "p").iterdir())
+    _browse(way.root / "site" / "index.html")
+
+
+def _browse(index: Path) -> None:
+    """Open the pages, tab, sort, filter and look for faults of accessibility."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        return
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_context(bypass_csp=True).new_page()
+        page.goto(index.as_uri())
+        names = page.locator("table:visible tbody tr:visible th a")
+        assert names.all_inner_texts() == ["oracle", "my echo"]
+        page.get_by_role("tab", name="Plans (step-wise)").click()
+        page.get_by_role("button", name="BERTScore").click()
+        assert names.all_inner_texts() == ["my echo", "oracle"]
+        page.get_by_label("reference systems").uncheck()
+        assert names.all_inner_texts() == ["my echo"]
+        assert page.locator(".level.reproduced:visible").count() > 0
+        assert axe.run(page).violations_count == 0
+        page.screenshot(path=ARTEFACTS / "whole-way-index.png", full_page=True)
+        names.first.click()
+        page.wait_for_load_state()
+        assert axe.run(page).violations_count == 0
+        page.screenshot(path=ARTEFACTS / "whole-way-entry.png", full_page=True)
+        browser.close()
 
 
 def test_raised_scores_of_plans_are_caught_without_drawing(way: Way) -> None:
