@@ -17,6 +17,7 @@ from chatgenbench.leaderboard.check_rows import Rows
 from chatgenbench.leaderboard.keys import check_signature
 from chatgenbench.leaderboard.manifest import CSV, GALLERY, MANIFEST, VERIFICATION, Claim, Manifest
 from chatgenbench.leaderboard.problems import Problem, Problems
+from chatgenbench.leaderboard.terms import strange
 from chatgenbench.systems.declare import BUILTINS
 
 #: Metrics of the whole set, which no row has.
@@ -109,6 +110,8 @@ def _who(
         tell("benchmark", f"it is of '{told.name}' {told.version}, another benchmark", mend)
     if told.items != len(benchmark.items):
         tell("benchmark.items", f"{told.items} items, there are {len(benchmark.items)}", "run without --limit")
+    for field, what, mend in strange(manifest.run, benchmark):
+        tell(f"run.{field}", what, mend)
     _table(manifest, folder / CSV, tell)
     who = manifest.system
     if maintainers is not None and who.name.casefold() in BUILTINS and manifest.key not in maintainers:
@@ -183,6 +186,7 @@ def _claims(manifest: Manifest, rows: Rows, benchmark: Benchmark, problems: Prob
         gold = benchmark.gold(item)
         for name, value in {"split": item.split, "kind": item.input.kind, **gold.slices, **item.slices}.items():
             places[f"{name}={value}"].append(item.id)
+    _unified(manifest, problems)
     _compare("metrics", manifest.metrics, rows, [item.id for item in benchmark.items], problems)
     for metric in rows.metrics:
         if metric not in manifest.metrics:
@@ -194,6 +198,23 @@ def _claims(manifest: Manifest, rows: Rows, benchmark: Benchmark, problems: Prob
             problems.tell(Problem(MANIFEST, None, "slices", told, "take it out"))
         else:
             _compare(f"slices.{where}", claims, rows, places[where], problems)
+
+
+def _unified(manifest: Manifest, problems: Problems) -> None:
+    """The unified score follows from the means that are stated beside it."""
+    from t2imetrics.unified import PARTS, unified
+
+    for where, claims in {
+        "metrics": manifest.metrics,
+        **{f"slices.{k}": v for k, v in manifest.slices.items()},
+    }.items():
+        if "unified" not in claims or not all(part in claims for part in PARTS):
+            continue
+        wanted = unified(*(claims[part].value for part in PARTS))
+        stated = claims["unified"].value
+        if abs(wanted - stated) > ROUNDING * max(1.0, abs(wanted)):
+            told = f"{stated:.9g} is stated, it follows from the others as {wanted:.9g}"
+            problems.tell(Problem(MANIFEST, None, f"{where}.unified", told, "submit the run again"))
 
 
 def _compare(where: str, claims: Mapping[str, Claim], rows: Rows, items: list[str], problems: Problems) -> None:

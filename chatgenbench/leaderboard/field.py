@@ -16,6 +16,7 @@ from chatgenbench.leaderboard.board import Board, Submission
 from chatgenbench.leaderboard.keys import check_signature
 from chatgenbench.leaderboard.manifest import CSV, Manifest
 from chatgenbench.leaderboard.reader import read_scores
+from chatgenbench.leaderboard.terms import strange
 from chatgenbench.leaderboard.verification import level_of
 from chatgenbench.statistics import Array
 from chatgenbench.systems.declare import BUILTINS
@@ -86,6 +87,8 @@ def _read(submission: Submission, manifest: Manifest, wanted: list[str], maintai
 def _objection(manifest: Manifest, path: Path, benchmark: Benchmark) -> str | None:
     if manifest.benchmark.hash != benchmark.hash:
         return f"it is of another version of the benchmark ({manifest.benchmark.version})"
+    for _, what, _ in strange(manifest.run, benchmark):
+        return what
     if (why := check_signature(manifest)) is not None:
         return why
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from chatgenbench.benchmark import Benchmark
@@ -38,7 +38,7 @@ def rank(
     cells = cells_of(loaded, heads, clusters, tick)
     primary = _primary(by, heads, cells)
     attempts = _attempts(loaded)
-    entries = [_entry(one, heads, cells[i], attempts[one.submission.slug], loaded) for i, one in enumerate(loaded)]
+    entries = [_entry(one, heads, cells[i], attempts[one.submission.slug]) for i, one in enumerate(loaded)]
     head = next(head for head in heads if head.name == primary)
     entries.sort(key=lambda entry: _place(entry, head))
     manifest = benchmark.manifest
@@ -69,9 +69,7 @@ def _attempts(loaded: Sequence[Loaded]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _entry(
-    one: Loaded, heads: Sequence[Head], cells: dict[str, Cell], attempt: tuple[int, int], loaded: Sequence[Loaded]
-) -> Entry:
+def _entry(one: Loaded, heads: Sequence[Head], cells: dict[str, Cell], attempt: tuple[int, int]) -> Entry:
     manifest, who = one.manifest, one.manifest.system
     known = {head.name for head in heads}
     return Entry.model_validate({
@@ -84,7 +82,7 @@ def _entry(
             where: {m: _cell(claim) for m, claim in claims.items() if m in known}
             for where, claims in manifest.slices.items()
         },
-        "gallery": tuple((shot.item, shot.sha256) for shot in manifest.gallery), "notes": _notes(one, loaded),
+        "gallery": tuple((shot.item, shot.sha256) for shot in manifest.gallery), "notes": _notes(one),
     })  # fmt: skip
 
 
@@ -92,19 +90,11 @@ def _cell(claim: Claim) -> Cell:
     return Cell(value=claim.value, low=claim.low, high=claim.high, n=claim.n)
 
 
-def _notes(one: Loaded, loaded: Sequence[Loaded]) -> tuple[str, ...]:
+def _notes(one: Loaded) -> tuple[str, ...]:
     """What a reader should know before comparing this entry with others."""
-    run, notes = one.manifest.run, []
+    notes = []
     if one.level != "reproduced" and any(name in one.manifest.metrics for name in SETS):
         notes.append("FID, unified score and slices are as stated by the submitter until every picture is drawn again")
-    usual = Counter((o.manifest.run.text, o.manifest.run.weights, o.manifest.run.scoring) for o in loaded)
-    text, weights, scoring = usual.most_common(1)[0][0]
-    if run.text != text:
-        notes.append(f"picture metrics read another text ({run.text}) than most entries ({text})")
-    if run.weights != weights:
-        notes.append(f"metric weights ({run.weights}) are not those of most entries ({weights})")
-    if run.scoring != scoring:
-        notes.append("scored by other rules than most entries: run it again with a current version")
     if one.is_reference:
         notes.append("a reference system: it is there so that scores can be judged, not to compete")
     return tuple(notes)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chatgenbench.benchmark import Benchmark
-from chatgenbench.errors import InfraError, UserError
+from chatgenbench.errors import InfraError
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import RunFolder
 from chatgenbench.evaluate.score import PLAN_METRICS, TEXT_METRICS, Scored, Scorers, score
@@ -60,17 +60,9 @@ def verify(
         Its level is "claimed" where something came out otherwise.
 
     Raises:
-        UserError: it was scored with weights or by rules that are not those of the benchmark and this version.
         InfraError: pictures could not be drawn on this machine.
     """
-    from chatgenbench.evaluate.score import SCORING
-
     weights = benchmark.manifest.weights
-    if (manifest.run.weights, manifest.run.scoring) != (weights, SCORING):
-        raise UserError(
-            f"it was scored with '{manifest.run.weights}' weights by rules {manifest.run.scoring}; here they are "
-            f"'{weights}' and {SCORING}: ask for a new run"
-        )
     told = _read(folder / CSV)
     claimed = _rows(told, benchmark)
     record = _Record(manifest, told)

@@ -45,6 +45,10 @@ SIGNED: dict[str, tuple[Edit, str, str]] = {
     "renamed": (_set("metrics", "sbert", "title", to="CLIP score"), "metrics.sbert", "it is called"),
     "inside-out": (_set("metrics", "sbert", "low", to=5.0), "metrics.sbert", "ends before it begins"),
     "silent": (lambda told: told["metrics"].pop("hpsv2"), "metrics", "nothing is said of 'hpsv2'"),
+    "another-text": (_set("run", "text", to="plan"), "run.text", "another text"),
+    "other-weights": (_set("run", "weights", to="mine"), "run.weights", "'mine' weights"),
+    "other-rules": (_set("run", "scoring", to=1), "run.scoring", "rules 1"),
+    "higher-unified": (_set("metrics", "unified", "value", to=99.0), "metrics.unified", "follows from the others"),
     "invented": (
         lambda told: told["metrics"].update({"beauty": told["metrics"]["sbert"]}), "metrics.beauty", "no row has",
     ),
