@@ -70,7 +70,7 @@
       row.hidden = !shown(entry);
       row.cells[0].textContent = slice ? "–" : entry.place[metric] || "–";
       metrics.forEach((name, i) => {
-        const cell = cellOf(entry, name), td = row.cells[3 + i];
+        const cell = cellOf(entry, name), td = row.cells[2 + i];
         const flag = td.querySelector("abbr"), small = td.querySelector("small");
         if (flag) flag.hidden = Boolean(slice);
         td.firstChild.textContent = cell ? print(name, cell[0]) : "–";
@@ -90,6 +90,10 @@
     ].filter(Boolean).join(" ");
   }
 
+  const nameOf = (entry) => {
+    const several = data.entries.filter((other) => other.name === entry.name).length > 1;
+    return several ? `${entry.name} ${entry.revision}` : entry.name;
+  };
   const SVG = "http://www.w3.org/2000/svg";
   function node(name, attributes, text) {
     const made = document.createElementNS(SVG, name);
@@ -123,14 +127,14 @@
     const bottom = 8 + row * order.length, x = (v) => left + (v - low) / (high - low) * (width - left - 16);
     const told = order.map((e, i) => `${e.name} ${e.revision} ${print(metric, cells[i][0])}`).join("; ");
     const svg = draw($("intervals"), width, bottom + 40, `${title}, ${higher ? "higher" : "lower"} is better: ${told}`);
-    for (const t of ticks(low, high, narrow ? 3 : 6)) {
+    for (const t of ticks(low, high, narrow ? 4 : 6)) {
       svg.append(node("line", { class: "grid", x1: x(t), x2: x(t), y1: 4, y2: bottom }));
       svg.append(node("text", { x: x(t), y: bottom + 16, "text-anchor": "middle" }, String(t)));
     }
     order.forEach((entry, i) => {
       const y = 8 + row * (i + 0.5), mark = node("g", { class: entry.reference ? "reference" : "" });
       mark.append(node("title", {}, `${entry.name} ${entry.revision}: ${print(metric, cells[i][0])} [${bare(metric, cells[i][1])}, ${bare(metric, cells[i][2])}]`));
-      mark.append(node("text", { class: "ink", x: left - 10, y: y + 4, "text-anchor": "end" }, clip(entry.name, narrow ? 15 : 28)));
+      mark.append(node("text", { class: "ink", x: left - 10, y: y + 4, "text-anchor": "end" }, clip(nameOf(entry), narrow ? 15 : 28)));
       mark.append(node("line", { class: "whisker", x1: x(cells[i][1]), x2: x(cells[i][2]), y1: y, y2: y }));
       mark.append(node("circle", { class: "dot", cx: x(cells[i][0]), cy: y, r: 4.5 }));
       svg.append(mark);
@@ -178,7 +182,7 @@
     for (const p of points) {
       const mark = node("g", { class: p.e.reference ? "reference" : "" });
       const px = x(p.cost), py = y(p.value), right = px > width - 110;
-      const text = clip(p.e.name, 18), wide = 6.6 * text.length;
+      const text = clip(nameOf(p.e), 18), wide = 6.6 * text.length;
       const box = (dy) => ({ x0: right ? px - 8 - wide : px + 8, x1: right ? px - 8 : px + 8 + wide, y0: py + dy - 11, y1: py + dy + 2 });
       const free = [4, -9, 17, -22, 30].map((dy) => [dy, box(dy)])
         .find(([, b]) => b.y0 > 0 && b.y1 < bottom && !taken.some((t) => t.x0 < b.x1 && b.x0 < t.x1 && t.y0 < b.y1 && b.y0 < t.y1));
@@ -190,8 +194,8 @@
       }
       svg.append(mark);
     }
-    svg.append(node("text", { x: width - 20, y: height - 6, "text-anchor": "end" }, `${unit}${log ? " (logarithmic)" : ""}, as stated by the submitters`));
-    $("scatter-told").textContent = `The dashed line joins entries that nothing cheaper beats.${silent ? ` ${silent} ${silent === 1 ? "entry states" : "entries state"} no such cost.` : ""}`;
+    svg.append(node("text", { x: width - 20, y: height - 6, "text-anchor": "end" }, `${unit}${log ? " (logarithmic)" : ""}`));
+    $("scatter-told").textContent = `Costs are as stated by the submitters. The dashed line joins entries that nothing cheaper beats.${silent ? ` ${silent} ${silent === 1 ? "entry states" : "entries state"} no such cost.` : ""}`;
   }
 
   function show() { tables.forEach(fill); tell(); intervals(); scatter(); }
