@@ -11,6 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
+from tests.browsers import browser  # noqa: F401  (a fixture for all tests)
+
 settings.register_profile("steady", deadline=None, max_examples=40)
 settings.load_profile("steady")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,35 +9,19 @@ from typing import Any
 import pytest
 
 from chatgenbench.compare import VotesFile, write_diff
+from tests.browsers import watched
 from tests.compare.booths import serving
 from tests.compare.conftest import Duel
-
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 390)]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 @pytest.fixture
 def tab(browser: Any) -> Iterator[Any]:
-    """A page that complains about every error its script or its policy makes."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    trouble: list[str] = []
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
-    yield page
-    context.close()
-    assert trouble == []
+    """A page that may complain about nothing."""
+    with watched(browser, viewport={"width": 1280, "height": 900}) as (page, troubles):
+        yield page
+    assert troubles == []
 
 
 def check_look(browser: Any, address: str, shot: Path, prepare: Any = None) -> None:

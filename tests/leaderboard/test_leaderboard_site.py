@@ -17,10 +17,10 @@ from chatgenbench.leaderboard.rank import rank
 from chatgenbench.leaderboard.results import Entry, Results
 from chatgenbench.leaderboard.site import build_site
 from chatgenbench.schema import Failure, Item, Plan
+from tests.browsers import offline
 from tests.leaderboard.boards import Shop, make_shop, weak
 from tests.report.report_world import HOSTILE
 
-CHROMIUM = shutil.which("chromium")
 #: Screenshots to be looked at.
 ARTEFACTS = Path(__file__).parents[2] / "test-artefacts"
 SIZES = {"desktop": {"width": 1280, "height": 1600}, "phone": {"width": 360, "height": 780}}
@@ -125,30 +125,10 @@ def test_a_gallery_picture_that_was_changed_is_not_shown(results: Results, place
 # ------------------------------------------------------------------ in a browser
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
 @pytest.fixture
 def view(browser: Any) -> Iterator[Any]:
-    """A page that fails the test if anything is fetched from elsewhere, asks for anything, or complains."""
-    context = browser.new_context(viewport=SIZES["desktop"], reduced_motion="reduce")
-    page = context.new_page()
-    troubles: list[str] = []
-    page.on("console", lambda message: troubles.append(message.text))
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("dialog", lambda dialog: (troubles.append("a dialog"), dialog.dismiss()))
-    page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else troubles.append(asked.url))
-    yield page
-    context.close()
-    assert troubles == []
+    with offline(browser, viewport=SIZES["desktop"]) as page:
+        yield page
 
 
 def names(view: Any) -> list[str]:

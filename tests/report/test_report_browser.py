@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,8 @@ import pytest
 
 from chatgenbench.report import write_report
 from chatgenbench.schema import Failure, Item, Plan
+from tests.browsers import offline
 from tests.report import report_world as world
-
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-playwright = pytest.importorskip("playwright.sync_api")
 
 PAIRS = 30
 SIZES = {"desktop": {"width": 1280, "height": 1600}, "phone": {"width": 390, "height": 844}}
@@ -43,33 +39,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
 @pytest.fixture
 def view(browser: Any) -> Iterator[Any]:
-    """A page that fails the test if anything is fetched from elsewhere or a script complains."""
-    context = browser.new_context(viewport=SIZES["desktop"], reduced_motion="reduce")
-    page = context.new_page()
-    troubles: list[str] = []
-    page.on("console", lambda message: troubles.append(message.text))
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on(
-        "request", lambda request: None if request.url.startswith(("file:", "data:")) else troubles.append(request.url)
-    )
-    yield page
-    context.close()
-    assert troubles == []
-
-
-def _note_fetched(url: str, troubles: list[str]) -> None:
-    if not url.startswith(("file:", "data:")):
-        troubles.append(url)
+    with offline(browser, viewport=SIZES["desktop"]) as page:
+        yield page
 
 
 def opened(view: Any, path: Path, fragment: str = "") -> Any:
