@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from chatgenbench.benchmark import load_benchmark
@@ -86,13 +87,13 @@ def run_submit(asked: Submit, console: Console) -> None:
             name=asked.name or run.name, revision=asked.revision or str(manifest["identity"]["system_revision"]),
             authors=asked.authors, link=asked.link, licence=asked.licence, training_data=asked.training_data,
         )  # fmt: skip
+        cost = Cost(seconds=asked.seconds, tokens=asked.tokens, usd=asked.usd)
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"--{str(first['loc'][0]).replace('_', '-')}: {shorten(first['msg'], 160)}") from None
-    cost = Cost(seconds=asked.seconds, tokens=asked.tokens, usd=asked.usd)
     out = submit(run, benchmark, who, cost, keys.load(asked.key), asked.out, today().isoformat())
     _say(console, f"submission: {out}")
-    _say(console, f"check it:   chatgenbench leaderboard check {out} --benchmark {asked.benchmark}")
+    _say(console, f"check it:   chatgenbench leaderboard check {quote(str(out))} --benchmark {quote(asked.benchmark)}")
 
 
 def run_check(path: Path, spec: str, board: Path | None, console: Console) -> bool:
@@ -100,6 +101,8 @@ def run_check(path: Path, spec: str, board: Path | None, console: Console) -> bo
     from chatgenbench.leaderboard.board import Board
     from chatgenbench.leaderboard.check import check
 
+    if board is not None and not board.is_dir():
+        raise UserError(f"--board {board} is no folder: name the board's, such as leaderboard")
     known = [s.manifest for s in Board(board).submissions() if s.manifest is not None] if board else []
     maintainers = Board(board).maintainers() if board else None
     problems = check(path, load_benchmark(spec), known, maintainers)
@@ -107,14 +110,21 @@ def run_check(path: Path, spec: str, board: Path | None, console: Console) -> bo
         _say(console, str(problem))
     if len(problems) > SHOWN:
         _say(console, f"... and {len(problems) - SHOWN:,} more")
-    _say(console, f"{len(problems):,} problems" if problems else f"{path}: nothing is wrong")
+    _say(console, _count(len(problems)) if problems else f"{path}: nothing is wrong")
     return bool(problems)
+
+
+def _count(problems: int) -> str:
+    return f"{problems:,} problem{'' if problems == 1 else 's'}"
 
 
 def run_add(path: Path, spec: str, board: Path, console: Console) -> bool:
     """Check a submission and copy it in; True if it is wrong."""
     from chatgenbench.leaderboard.board import Board
 
+    if not board.exists():
+        board.mkdir(parents=True)
+        _say(console, f"a new board: {board}")
     if run_check(path, spec, board, console):
         return True
     _say(console, f"added: {Board(board).add(path if path.is_dir() else path.parent)}")
@@ -127,10 +137,11 @@ def run_verify(asked: Verify, console: Console) -> bool:
     from chatgenbench.evaluate.pipeline import home, pick_device
     from chatgenbench.evaluate.run import write_bytes
     from chatgenbench.leaderboard import choice, keys
+    from chatgenbench.leaderboard.board import Board
     from chatgenbench.leaderboard.check import check
     from chatgenbench.leaderboard.manifest import MANIFEST, VERIFICATION, Manifest
     from chatgenbench.leaderboard.verification import signed_by
-    from chatgenbench.leaderboard.verify import verify
+    from chatgenbench.leaderboard.verify import STRAY, verify
     from chatgenbench.quiet import quiet
     from chatgenbench.render import Pool
 
@@ -139,9 +150,8 @@ def run_verify(asked: Verify, console: Console) -> bool:
     key = keys.load(asked.key) if asked.key is not None else None
     secret = _secret(asked.secret)
     if problems := check(folder, benchmark):
-        raise UserError(
-            f"{len(problems):,} problems, the first: {problems[0]}; `chatgenbench leaderboard check {folder}` shows all"
-        )
+        told = f"chatgenbench leaderboard check {quote(str(folder))} shows all"
+        raise UserError(f"{_count(len(problems))}, first {problems[0]}; {told}")
     manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     pool = Pool(asked.pool or home() / "verify")
     with quiet(), _bars(console) as tick:
@@ -160,10 +170,15 @@ def run_verify(asked: Verify, console: Console) -> bool:
     rerun = len(found.rerun)
     _say(console, f"level: {found.level}; {found.rows:,} rows scored again, {rerun:,} drawn again, {found.exact} exact")
     if rerun and found.level == "spot-rerun":
-        share = choice.chance(found.rows, max(1, round(found.rows * 0.05)), rerun)
+        stray = 0 if found.engine == manifest.run.engine else int(STRAY * rerun)
+        share = choice.chance(found.rows, max(1, round(found.rows * 0.05)), rerun, stray)
         _say(console, f"if 1 in 20 of its rows were forged, this would have shown it with probability {share:.3f}")
     if key is None:
         _say(console, "not signed: ranking takes it for claimed (--key signs it)")
+    elif folder.absolute().parent.name == "submissions":
+        board = Board(folder.absolute().parents[1])
+        if found.key not in board.maintainers():
+            _say(console, f"{found.key} is not in {board.root / 'maintainers.txt'}: ranking takes it for claimed")
     return found.level == "claimed"
 
 

@@ -67,7 +67,7 @@ class RunFolder:
         """The manifest as written, or RunFolderError if this is no run."""
         try:
             loaded = json.loads(self.manifest.read_text("utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise RunFolderError(f"{self.path} is not a run folder: run.json is missing") from None
         except ValueError:
             raise RunFolderError(self._damaged()) from None

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatgenbench.errors import RunFolderError, UserError
-from chatgenbench.leaderboard import columns
+from chatgenbench.leaderboard import columns, keys
 from chatgenbench.leaderboard.board import slug_of
 from chatgenbench.leaderboard.manifest import CSV, GALLERY, MANIFEST, Cost, Manifest, Who
 from chatgenbench.leaderboard.submit import submit
@@ -166,3 +166,37 @@ def test_submit_and_check_as_a_user_types_them(shop: Shop, tmp_path: Path) -> No
     assert "submission.csv:2: outcome: 'failed' is no outcome: write ok, system-failed, blocked" in wrong.stdout
     assert "submission.csv:3: steps:" in wrong.stdout
     assert "problems" in wrong.stdout.splitlines()[-1]
+
+
+def test_mistakes_get_one_line(shop: Shop, sound: Path, tmp_path: Path) -> None:
+    keys.keygen(tmp_path / "k.pem")
+    run, spec = _settled(shop, tmp_path), ("--benchmark", str(shop.benchmark.root))
+    made = ("--key", str(tmp_path / "k.pem"), "--author", "A", "--licence", "MIT", "--training-data", "x")
+    out = ("--out", str(tmp_path / "out"), *spec)
+    for command, what in (
+        (("submit", str(tmp_path / "k.pem"), *made, *out), "is not a run folder"),
+        (("submit", str(run), *made, *out, "--seconds", "inf"), "--seconds: "),
+        (("submit", str(run), *made, *out, "--name", " "), "--name: "),
+        (("submit", str(run), *made, "--out", str(run), *spec), "holds something else"),
+        (("check", str(sound), *spec, "--board", str(tmp_path / "none")), "name the board's"),
+        (("rank", "--board", str(tmp_path / "none"), *spec), "leaderboard add"),
+        (("build", "--board", str(tmp_path)), "leaderboard rank"),
+        (("verify", str(tmp_path), "--rows", "1", *spec), "shows all"),
+    ):
+        done = cli.run("leaderboard", *command, home=tmp_path)
+        assert (done.returncode, done.stderr.strip().count("\n")) == (1, 0), done.stderr
+        assert what in done.stderr
+
+
+def test_a_submission_is_added_once_and_a_new_board_is_said(shop: Shop, sound: Path, tmp_path: Path) -> None:
+    command = ("add", str(sound), "--board", str(tmp_path / "new board"), "--benchmark", str(shop.benchmark.root))
+    first = cli.run("leaderboard", *command, home=tmp_path)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "a new board" in first.stdout
+    again = cli.run("leaderboard", *command, home=tmp_path)
+    assert again.returncode == 1
+    assert "is there already: give the new one another --revision" in again.stderr
+    others = shop.submission("oracle", seed=0, key=shop.key)
+    refused = cli.run("leaderboard", "add", str(others), *command[2:], home=tmp_path)
+    assert refused.returncode == 1
+    assert "only a maintainer submits" in refused.stdout
