@@ -4,7 +4,7 @@ Entries are sorted by a metric and each is tested against the next one below: a 
 of both, whole demonstrations flipped together, Holm-adjusted over all neighbours of that metric.  Neighbours that
 cannot be told apart share a tie group.  FID and the unified score belong to the whole set of pictures: of them a
 submission states an interval, and neighbours are compared by a normal approximation of both intervals, taken as
-independent, which errs towards ties.
+independent, which errs towards ties; one that nobody reproduced is held to what is usual on the board.
 """
 
 from __future__ import annotations
@@ -126,22 +126,39 @@ def _neighbours(
 ) -> Array:  # fmt: skip
     """The p-value of each entry against the next one below."""
     if not head.per_row:
-        values = [intervals[i][head.name] for i in order]
-        return np.array([_apart(one, other) for one, other in pairwise(values)])
+        errors = _errors([intervals[i][head.name] for i in order], [loaded[i].level == "reproduced" for i in order])
+        values = [intervals[i][head.name].value for i in order]
+        return np.array([_apart(*ends) for ends in pairwise(zip(values, errors, strict=True))])
     rows = np.stack([loaded[i].values[head.name] for i in order], axis=1)
     return p_values(rows[:, :-1], rows[:, 1:], clusters, PERMUTATIONS)
 
 
-def _apart(one: _Value, other: _Value) -> float:
-    """Two-sided p-value that two values with 95 % intervals are the same; 1 where an interval is missing."""
-    if None in (one.low, one.high, other.low, other.high):
+def _errors(values: Sequence[_Value], known: Sequence[bool]) -> list[float | None]:
+    """Standard errors from 95 % intervals.
+
+    One that nobody reproduced counts for no less than half and no more than twice the median of all: an interval that
+    is stated too narrow separates nobody, one that is stated too wide ties with nobody better.
+    """
+    width = 2 * norm.ppf(0.975)
+    stated = [None if v.low is None or v.high is None else (v.high - v.low) / width for v in values]
+    usual = [error for error in stated if error is not None]
+    if not usual:
+        return stated
+    middle = float(np.median(usual))
+    return [
+        error if error is None or sure else min(max(error, middle / 2), 2 * middle)
+        for error, sure in zip(stated, known, strict=True)
+    ]
+
+
+def _apart(one: tuple[float, float | None], other: tuple[float, float | None]) -> float:
+    """Two-sided p-value that two (value, standard error) are the same; 1 where an error is missing."""
+    if one[1] is None or other[1] is None:
         return 1.0
-    half = norm.ppf(0.975)
-    errors = [(float(v.high or 0) - float(v.low or 0)) / (2 * half) for v in (one, other)]
-    spread = math.hypot(*errors)
+    spread = math.hypot(one[1], other[1])
     if spread == 0:
-        return 1.0 if one.value == other.value else 0.0
-    return float(2 * norm.sf(abs(one.value - other.value) / spread))
+        return 1.0 if one[0] == other[0] else 0.0
+    return float(2 * norm.sf(abs(one[0] - other[0]) / spread))
 
 
 def _ties(adjusted: Array, number: int) -> list[tuple[int, int, tuple[int, int]]]:

@@ -23,6 +23,8 @@ from chatgenbench.systems.declare import BUILTINS
 #: Metrics of the whole set, which no row has.
 SETS = ("fid", "unified")
 MAX_SHOT, MAX_SIDE = 64_000, 512
+#: A thumbnail is of the row's picture when at most so many of the 64 bits of their perceptual hashes differ.
+SHOT_BITS = 12
 #: Relative difference of a stated mean and that of the rows, which have nine digits.
 ROUNDING = 1e-6
 
@@ -48,7 +50,7 @@ def check(
     if (folder / CSV).exists():
         rows.read(folder / CSV)
     if manifest is not None:
-        _gallery(folder, manifest, benchmark, problems)
+        _gallery(folder, manifest, benchmark, rows.phashes, problems)
         if rows.whole:
             _claims(manifest, rows, benchmark, problems)
     return problems.all()
@@ -114,7 +116,7 @@ def _who(
         tell(f"run.{field}", what, mend)
     _table(manifest, folder / CSV, tell)
     who = manifest.system
-    if maintainers is not None and who.name.casefold() in BUILTINS and manifest.key not in maintainers:
+    if maintainers is not None and who.plain in BUILTINS and manifest.key not in maintainers:
         tell(
             "system.name", f"'{who.name}' is a reference system, which only a maintainer submits", "choose another name"
         )
@@ -126,9 +128,9 @@ def _who(
             tell("table.sha256", f"it is the file of {name} on the board", "submit a run of your own")
         if other.signature == manifest.signature:
             tell("signature", f"it is the signature of {name} on the board", "sign your own manifest")
-        if (other.system.name.casefold(), other.system.revision) == (who.name.casefold(), who.revision):
+        if (other.system.plain, other.system.revision) == (who.plain, who.revision):
             tell("system", f"{name} is on the board already", "choose another name or revision")
-        elif other.system.name.casefold() == who.name.casefold() and other.key != manifest.key:
+        elif other.system.plain == who.plain and other.key != manifest.key:
             tell("system.name", f"{name} on the board is another key's", "sign with that key, or choose another name")
 
 
@@ -144,14 +146,17 @@ def _table(manifest: Manifest, path: Path, tell: Any) -> None:
             tell("table.sha256", f"{CSV} was changed after signing", "submit the run again")
 
 
-def _gallery(folder: Path, manifest: Manifest, benchmark: Benchmark, problems: Problems) -> None:
+def _gallery(
+    folder: Path, manifest: Manifest, benchmark: Benchmark, phashes: Mapping[str, str], problems: Problems
+) -> None:
     named = set()
     for shot in manifest.gallery:
+        hashed = phashes.get(shot.item)
         name = f"{GALLERY}/{shot.sha256}.jpg"
         named.add(f"{shot.sha256}.jpg")
         if shot.item not in benchmark.by_id:
             problems.tell(Problem(MANIFEST, None, "gallery", f"'{shot.item}' is no item", "take the shot out"))
-        if (what := _shot(folder / name, shot.sha256)) is not None:
+        if (what := _shot(folder / name, shot.sha256, hashed)) is not None:
             problems.tell(Problem(name, None, None, what, "submit the run again"))
     if (folder / GALLERY).is_dir() and not (folder / GALLERY).is_symlink():
         for path in sorted((folder / GALLERY).iterdir()):
@@ -159,8 +164,9 @@ def _gallery(folder: Path, manifest: Manifest, benchmark: Benchmark, problems: P
                 problems.tell(Problem(f"{GALLERY}/{path.name}", None, None, "is not in the manifest", "take it out"))
 
 
-def _shot(path: Path, sha256: str) -> str | None:
-    """What is wrong with a thumbnail; None if nothing is."""
+def _shot(path: Path, sha256: str, hashed: str | None) -> str | None:
+    """What is wrong with the thumbnail of a picture of this perceptual hash; None if nothing is."""
+    import imagehash
     from PIL import Image
 
     if path.is_symlink() or not path.is_file():
@@ -173,10 +179,17 @@ def _shot(path: Path, sha256: str) -> str | None:
         with Image.open(path, formats=("JPEG",)) as image:
             if max(image.size) > MAX_SIDE:
                 return f"is larger than {MAX_SIDE} pixels"
-            image.load()
+            if hashed is not None and _bits(imagehash.phash(image.convert("RGB")), hashed) > SHOT_BITS:
+                return "is no thumbnail of the row's picture (by its perceptual hash)"
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return "is no JPEG"
     return None
+
+
+def _bits(found: Any, told: str) -> int:
+    import imagehash
+
+    return int(found - imagehash.hex_to_hash(told))
 
 
 def _claims(manifest: Manifest, rows: Rows, benchmark: Benchmark, problems: Problems) -> None:
@@ -234,6 +247,8 @@ def _compare(where: str, claims: Mapping[str, Claim], rows: Rows, items: list[st
         if claim.n != len(items):
             tell(f"n is {claim.n}, there are {len(items)} rows")
         if metric in SETS:
+            if claim.low is not None and claim.high is not None and not claim.low <= claim.value <= claim.high:
+                tell("its value is not in its interval")
             continue
         mean = sum(rows.values[metric][item] for item in items) / len(items)
         if abs(mean - claim.value) > ROUNDING * max(1.0, abs(mean)):

@@ -42,6 +42,7 @@ class Rows:
         self._pictures: dict[str, tuple[str, str, int]] = {}
         self._requests: dict[str, tuple[str, int]] = {}
         self._failed: dict[str, tuple[float, int]] = {}
+        self.phashes: dict[str, str] = {}
         self.metrics: tuple[str, ...] = ()
         self.values: dict[str, dict[str, float]] = {}
         self.whole = False
@@ -195,6 +196,7 @@ class Rows:
         name, sha256, phash = request.digest, cells["image_sha256"], cells["image_phash"]
         if not (sha256 and phash):
             return
+        self.phashes[cells["id"]] = phash
         known = self._pictures.setdefault(sha256, (name, phash, number))
         if known[0] != name:
             told = f"line {known[2]} has the same picture for another plan"

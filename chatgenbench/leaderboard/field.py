@@ -54,7 +54,7 @@ def load(board: Board, benchmark: Benchmark, tick: Tick) -> tuple[list[Loaded], 
     for done, submission in enumerate(submissions, 1):
         manifest, reason = submission.manifest, submission.reason
         if manifest is not None:
-            name = (manifest.system.name.casefold(), manifest.system.revision)
+            name = (manifest.system.plain, manifest.system.revision)
             reason = _objection(manifest, submission.folder / CSV, benchmark) or (
                 f"the same system and revision as {named[name]}" if name in named else None
             )
@@ -80,7 +80,7 @@ def _read(submission: Submission, manifest: Manifest, wanted: list[str], maintai
         raise UserError("some of its scores are no numbers")
     level = level_of(submission.folder, manifest, maintainers)
     outcomes, reasons = Counter(found.outcomes), Counter(filter(None, found.reasons))
-    reference = manifest.system.name.casefold() in BUILTINS
+    reference = manifest.system.plain in BUILTINS
     return Loaded(submission, manifest, level, outcomes, reasons, found.values, reference)
 
 

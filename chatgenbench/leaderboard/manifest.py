@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from chatgenbench.schema import Noun
 
@@ -13,7 +14,23 @@ FORMAT = 1
 #: Names of the files in a submission's folder.
 CSV, MANIFEST, VERIFICATION, GALLERY = "submission.csv", "manifest.json", "verification.json", "gallery"
 
-Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+def _seen(text: str) -> str:
+    """Refuse what cannot be seen: such characters turn text round or make two names look alike."""
+    if not text.isprintable():
+        raise ValueError("holds a character that cannot be seen: take it out")
+    return text
+
+
+def _seen_lines(text: str) -> str:
+    _seen(text.replace("\n", " "))
+    return text
+
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_seen)]
+Text = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000), AfterValidator(_seen_lines)
+]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Link = Annotated[str, StringConstraints(pattern=r"^(https://[^\s<>\"'\\^`{|}]{1,500})?$")]
 
@@ -32,7 +49,12 @@ class Who(Part):
     authors: tuple[Line, ...] = Field(min_length=1, max_length=50)
     link: Link = ""
     licence: Line
-    training_data: str = Field(min_length=1, max_length=2000)
+    training_data: Text
+
+    @property
+    def plain(self) -> str:
+        """The name without differences that a reader might overlook: of case, width and ligatures."""
+        return unicodedata.normalize("NFKC", self.name).casefold()
 
 
 class What(Part):

@@ -61,7 +61,7 @@ def _attempts(loaded: Sequence[Loaded]) -> dict[str, tuple[int, int]]:
     """slug -> (which attempt of its system it is, of how many)."""
     by_name: dict[str, list[Loaded]] = defaultdict(list)
     for one in loaded:
-        by_name[one.name.casefold()].append(one)
+        by_name[one.manifest.system.plain].append(one)
     found = {}
     for same in by_name.values():
         same.sort(key=lambda one: (one.manifest.created, one.submission.slug))
@@ -111,5 +111,6 @@ def _method(clusters: Clusters) -> str:
         f"one below by a paired permutation test ({PERMUTATIONS:,} sign flips of whole demonstrations), p-values "
         f"Holm-adjusted over the neighbours of a metric, {ALPHA:g} wanted; neighbours that are not apart share a tie "
         "group, so entries at the two ends of a long group may well differ. FID and unified score: intervals as stated "
-        "by the submitter, compared as if independent."
+        "by the submitter, compared as if independent; those of entries that nobody reproduced count for no less than "
+        "half and no more than twice the usual width."
     )

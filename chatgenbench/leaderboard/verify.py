@@ -20,7 +20,7 @@ from chatgenbench.evaluate.summary import summarise
 from chatgenbench.leaderboard import choice
 from chatgenbench.leaderboard.cells import SETS
 from chatgenbench.leaderboard.columns import JOINT, read_text
-from chatgenbench.leaderboard.manifest import CSV, Manifest
+from chatgenbench.leaderboard.manifest import CSV, Claim, Manifest
 from chatgenbench.leaderboard.results import Level
 from chatgenbench.leaderboard.verification import Difference, Verification
 from chatgenbench.render import Pool, draw, engine_fingerprint
@@ -80,7 +80,7 @@ def verify(
             record.pictures(redrawn, pool)
             record.compare(scored.values, part, [m for m in scored.values if m not in _step(scored)])
             if whole:
-                record.sets(summarise(part, scored, manifest.run.seed)["metrics"])
+                record.sets(summarise(part, scored, manifest.run.seed))
     engine = engine_fingerprint(device, dtype_name(device)) if again else ""
     return Verification(
         table=manifest.table.sha256, benchmark=benchmark.hash,
@@ -208,16 +208,27 @@ class _Record:
                 if bits > PHASH_BITS:
                     self._note(item, f"picture ({bits} of 64 bits differ)", told["image_phash"], str(found), True)
 
-    def sets(self, metrics: Mapping[str, Any]) -> None:
-        """Values of the whole set, when every picture was drawn again."""
+    def sets(self, summary: Mapping[str, Any]) -> None:
+        """Values and intervals of the whole set and of slices, when every picture was drawn again."""
+        self._set("", self._manifest.metrics, summary["metrics"])
+        for where, claims in self._manifest.slices.items():
+            self._set(where, claims, summary["slices"].get(where, {}))
+
+    def _set(self, where: str, claims: Mapping[str, Claim], metrics: Mapping[str, Any]) -> None:
         for name in SETS:
-            claim, found = self._manifest.metrics.get(name), metrics.get(name)
-            if claim is None or found is None or found["value"] is None:
+            claim, found = claims.get(name), metrics.get(name)
+            if claim is None:
                 continue
-            gap = abs(claim.value - found["value"])
-            self.largest[name] = round(gap, 9)
-            if gap > TOLERANCES[name] * max(abs(claim.value), abs(found["value"]), 1.0):
-                self._note("", name, f"{claim.value:.6g}", f"{found['value']:.6g}", False)
+            for end in ("value", "low", "high"):
+                told, now = getattr(claim, end), None if found is None else found[end]
+                if told is None and now is None:
+                    continue
+                gap = math.inf if told is None or now is None else abs(told - now)
+                if end == "value" and not where and math.isfinite(gap):
+                    self.largest[name] = round(gap, 9)
+                if gap > TOLERANCES[name] * max(abs(told or 0), abs(now or 0), 1.0):
+                    what = " ".join(filter(None, (name, where, "" if end == "value" else end)))
+                    self._note("", what, f"{told}", f"{now}", False)
 
     def level(self, rerun: int, drawn: int, same_engine: bool) -> Level:
         """What the entry has earned."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from t2imetrics.unified import PARTS, unified
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.leaderboard import keys
@@ -43,7 +44,7 @@ class Shop:
         key: Ed25519PrivateKey | None = None, cost: Cost | None = None, **who: Any,
     ) -> Path:  # fmt: skip
         """The folder of a new run's submission."""
-        place = f"{keys_safe(name)}-{keys_safe(revision)}-{seed}"
+        place = f"{len(list(self.root.glob('runs/*')))}-{keys_safe(name)}-{keys_safe(revision)}"
         run = world.write_run(self.root / "runs" / place, self.benchmark, self.pool, name, answer, seed=seed)
         told = {"authors": ("Ada",), "licence": "MIT", "training_data": "nothing", **who}
         return submit(
@@ -127,9 +128,16 @@ def claim_means(folder: Path) -> Callable[[dict[str, Any]], None]:
             if name in cells[0]:
                 values = [float(row[column(cells, name)]) for row in cells[1:]]
                 claim["value"] = sum(values) / len(ids)
+        follow(told["metrics"])
         told["slices"] = {}
 
     return edit
+
+
+def follow(metrics: dict[str, Any]) -> None:
+    """Let the unified score follow from what is claimed beside it, as a careful cheat would."""
+    wanted = unified(*(metrics[part]["value"] for part in PARTS))
+    metrics["unified"] |= {"value": wanted, "low": wanted - 1, "high": wanted + 1}
 
 
 def edit_manifest(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from chatgenbench.leaderboard.verification import Verification, signed_by
 from chatgenbench.schema import Failure, Item, Plan
 from chatgenbench.statistics import Clusters, mean_intervals, paired_test
 from tests import cli
-from tests.leaderboard.boards import Shop, edit_manifest, make_shop, set_cell, weak
+from tests.leaderboard.boards import Shop, edit_manifest, make_shop, resign, set_cell, weak
 
 
 def echo(item: Item, gold: Plan) -> Plan | Failure:
@@ -136,6 +137,19 @@ def test_another_metric_can_lead(board: Board, place: Shop) -> None:
 def test_an_empty_board_says_what_to_type(place: Shop, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="leaderboard add"):
         rank(Board(tmp_path), place.benchmark)
+
+
+def test_an_interval_that_is_stated_too_wide_ties_with_nobody_better(place: Shop) -> None:
+    def boast(told: dict[str, Any]) -> None:
+        told["metrics"]["fid"] |= {"low": 0.0, "high": 1e9}
+
+    honest = [place.submission(f"honest {n}", seed=n % 3, revision=str(n)) for n in range(3)]
+    worst = place.submission("boaster", weak, seed=4)
+    resign(worst, place.key, boast)
+    found = rank(place.board(*honest, worst), place.benchmark, by="fid")
+    last = found.entries[-1]
+    assert last.system == "boaster"
+    assert last.cells["fid"].rank_low == 4
 
 
 # ------------------------------------------------------------------ levels

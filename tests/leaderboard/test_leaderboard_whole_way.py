@@ -8,13 +8,14 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chatgenbench.leaderboard import keys
-from chatgenbench.leaderboard.manifest import CSV, MANIFEST, VERIFICATION
+from chatgenbench.leaderboard.manifest import CSV, GALLERY, MANIFEST, VERIFICATION
 from tests import cli
-from tests.leaderboard.boards import claim_means, column, read_cells, resign, write_cells
+from tests.leaderboard.boards import claim_means, column, follow, read_cells, resign, write_cells
 
 MINIATURE = Path(__file__).parents[2] / "data" / "miniature"
 ITEMS = 8
@@ -173,7 +174,13 @@ def test_better_pictures_than_the_plans_draw_are_caught(way: Way) -> None:
         for name in ("image_sha256", "image_phash", "clipscore", "imagereward", "hpsv2", "clip_image"):
             row[column(cells, name)] = other[column(others, name)]
     write_cells(folder, cells)
-    resign(folder, keys.load(way.root / "mine.pem"), claim_means(folder))
+    shutil.rmtree(folder / GALLERY)
+
+    def edit(told: dict[str, Any]) -> None:
+        told["gallery"] = []
+        claim_means(folder)(told)
+
+    resign(folder, keys.load(way.root / "mine.pem"), edit)
     code, out, told = way.verify(folder, 3)
     assert (code, told["level"]) == (1, "claimed")
     assert "bits differ" in out
@@ -182,8 +189,9 @@ def test_better_pictures_than_the_plans_draw_are_caught(way: Way) -> None:
 def test_fid_alone_is_caught_when_everything_is_drawn_again(way: Way) -> None:
     folder = way.forged("my echo", "fid")
 
-    def edit(told: dict[str, dict[str, dict[str, float]]]) -> None:
+    def edit(told: dict[str, Any]) -> None:
         told["metrics"]["fid"] |= {"value": 0.01, "low": 0.005, "high": 0.02}
+        follow(told["metrics"])
 
     resign(folder, keys.load(way.root / "mine.pem"), edit)
     code, out, told = way.verify(folder, ITEMS)

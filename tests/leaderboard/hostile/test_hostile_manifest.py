@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import shutil
@@ -13,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from chatgenbench.leaderboard import keys
 from chatgenbench.leaderboard.manifest import CSV, GALLERY, MANIFEST, Manifest
@@ -44,6 +47,9 @@ SIGNED: dict[str, tuple[Edit, str, str]] = {
     "turned-round": (_set("metrics", "fid", "higher_is_better", to=True), "metrics.fid", "lower is better"),
     "renamed": (_set("metrics", "sbert", "title", to="CLIP score"), "metrics.sbert", "it is called"),
     "inside-out": (_set("metrics", "sbert", "low", to=5.0), "metrics.sbert", "ends before it begins"),
+    "outside": (
+        lambda told: told["metrics"]["fid"].update(low=900.0, high=901.0), "metrics.fid", "is not in its interval",
+    ),
     "silent": (lambda told: told["metrics"].pop("hpsv2"), "metrics", "nothing is said of 'hpsv2'"),
     "another-text": (_set("run", "text", to="plan"), "run.text", "another text"),
     "other-weights": (_set("run", "weights", to="mine"), "run.weights", "'mine' weights"),
@@ -71,6 +77,11 @@ FORM: dict[str, tuple[Edit, str]] = {
     "long-name": (_set("system", "name", to="n" * 201), "system.name"),
     "script-link": (_set("system", "link", to="javascript:alert(1)"), "system.link"),
     "http-link": (_set("system", "link", to="http://example.org"), "system.link"),
+    "turned-round": (_set("system", "name", to="good \u202egpj"), "system.name"),
+    "nothing-to-see": (_set("system", "name", to="ora\u200bcle"), "system.name"),
+    "escape": (_set("system", "revision", to="1\x1b[2J"), "system.revision"),
+    "two-lines": (_set("system", "licence", to="MIT\nand more"), "system.licence"),
+    "hidden-data": (_set("system", "training_data", to="none\u2066"), "system.training_data"),
     "quote-in-link": (_set("system", "link", to='https://a"onclick="x'), "system.link"),
     "data-link": (_set("system", "link", to="data:text/html,<script>1</script>"), "system.link"),
     "date": (_set("created", to="yesterday"), "created"),
@@ -180,6 +191,8 @@ def test_the_name_of_another_and_of_a_reference_system(shop: Shop, sound: Path) 
     oracle = shop.submission("Oracle", weak, seed=2, key=other)
     trusted = board.maintainers()
     assert has(problems_of(oracle, shop, maintainers=trusted), MANIFEST, None, "system.name", "only a maintainer")
+    wide = shop.submission("\uff4f\uff52acle", weak, seed=2, key=other)
+    assert has(problems_of(wide, shop, maintainers=trusted), MANIFEST, None, "system.name", "only a maintainer")
     own = shop.submission("oracle", seed=0, key=shop.maintainer)
     assert problems_of(own, shop, maintainers=trusted) == []
 
@@ -222,13 +235,21 @@ def test_a_folder_that_holds_something_else(name: str, spoilt: Path, shop: Shop)
 
 def test_a_gallery_picture_that_is_no_jpeg(spoilt: Path, shop: Shop) -> None:
     """An SVG under the hash that the owner signed."""
-    import hashlib
-
     data = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"
     digest = hashlib.sha256(data).hexdigest()
     (spoilt / GALLERY / f"{digest}.jpg").write_bytes(data)
     resign(spoilt, shop.key, _set("gallery", 0, "sha256", to=digest))
     assert has(problems_of(spoilt, shop), f"{GALLERY}/{digest}.jpg", None, None, "no JPEG")
+
+
+def test_a_gallery_picture_of_something_else(spoilt: Path, shop: Shop) -> None:
+    """A fine JPEG, signed by its owner, that the plan does not draw."""
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 80), 90).convert("RGB").save(buffer, "JPEG")
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    (spoilt / GALLERY / f"{digest}.jpg").write_bytes(buffer.getvalue())
+    resign(spoilt, shop.key, _set("gallery", 0, "sha256", to=digest))
+    assert has(problems_of(spoilt, shop), f"{GALLERY}/{digest}.jpg", None, None, "no thumbnail of the row's picture")
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
