@@ -13,6 +13,7 @@ import typer
 from chatgenbench.cli_build import build_app
 from chatgenbench.cli_compare import register as register_compare
 from chatgenbench.cli_leaderboard import leaderboard_app
+from chatgenbench.cli_pool import pool_app
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(build_app, name="build")
 app.add_typer(leaderboard_app, name="leaderboard")
+app.add_typer(pool_app, name="pool")
 register_compare(app)
 
 EXIT_USER, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 1, 3, 130

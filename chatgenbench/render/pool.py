@@ -101,13 +101,17 @@ class Pool:
         """Whether a whole picture is there.  A broken or truncated one is removed, so that it gets drawn again."""
         if not self.has(digest):
             return False
-        if _is_whole(self._bytes(digest)):
+        if self.is_whole(digest):
             return True
         try:
             self.path(digest).unlink(missing_ok=True)
         except OSError as error:
             raise InfraError(f"cannot remove the broken picture {self.path(digest)}: {error.strerror}") from error
         return False
+
+    def is_whole(self, digest: str) -> bool:
+        """Whether the picture that is there decodes to its last pixel; raises InfraError when it cannot be read."""
+        return _is_whole(self._bytes(digest))
 
     def _bytes(self, digest: str) -> bytes:
         try:
