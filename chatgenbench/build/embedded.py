@@ -129,10 +129,11 @@ def _swarm(value: Mapping[str, Any]) -> Generation | str:
 
 
 def _fooocus(value: Mapping[str, Any]) -> Generation | str:
+    listed = value.get("loras")
     loras = [
         {"type": "lora", "name": entry[0], "weight": entry[1]}
-        for entry in value.get("loras") or ()
-        if isinstance(entry, list | tuple) and len(entry) >= 2
+        for entry in (listed if isinstance(listed, list) else ())
+        if isinstance(entry, list) and len(entry) >= 2
     ]
     found = {**value, "model": value.get("base_model"), "modelhash": value.get("base_model_hash"), "resources": loras}
     return metadata.from_fields(found, "fooocus")

@@ -87,8 +87,10 @@ def test_resources_of_samples() -> None:
 
 def test_an_independent_reader_agrees_where_it_reads() -> None:
     parser, agreed = ParserManager(), 0
-    for path in FILES:
-        theirs, ours = parser.parse(path), embedded.read(path)
+    pictures = [Image.open(path) for path in FILES]  # all alive at once: the reader caches by id(picture)
+    for path, picture in zip(FILES, pictures, strict=True):
+        theirs, ours = parser.parse(picture), embedded.read(path)
+        picture.close()
         if theirs is None or not theirs.prompts:
             continue
         assert isinstance(ours, Generation), path.name
@@ -188,14 +190,24 @@ def test_a_picture_without_text_and_one_with_foreign_text(tmp_path: Path) -> Non
     assert embedded.read(png(tmp_path, workflow='{"nodes": [], "links": []}')) == "comfy-workflow-only"
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from(["prompt", "sui_image_params", "sui_models", "positive_prompt", "uc", "scale", "base_model",
-                         "loras", "guidance_scale", "model", "Comment", "extraMetadata", "nodes"]),
-        st.none() | st.integers() | st.text(max_size=9) | st.lists(st.integers() | st.none(), max_size=2)
-        | st.dictionaries(st.sampled_from(["prompt", "loras", "lora", "model", "name"]), st.integers() | st.text()),
-    )
-)  # fmt: skip
+KEYS = [
+    "prompt", "sui_image_params", "sui_models", "positive_prompt", "uc", "scale", "base_model", "loras", "lora",
+    "loraweights", "guidance_scale", "model", "Comment", "extraMetadata", "nodes", "name", "hash", "param", "seed",
+    "width", "resolution", "class_type", "inputs", "text", "ckpt_name", "latent_image", "positive",
+]  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5),
+    max_leaves=12,
+)
+OBJECTS = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=8)
+TOOLS: list[dict[str, Any]] = [
+    {"sui_image_params": {}}, {"positive_prompt": "a fox"}, {"uc": "", "scale": 5}, {"base_model": "xl",
+    "guidance_scale": 7}, {"1": {"class_type": "KSampler", "inputs": {}}}, {},
+]  # fmt: skip
+
+
+@given(st.builds(lambda tool, value: {**tool, **value}, st.sampled_from(TOOLS), OBJECTS))
 def test_arbitrary_objects_never_raise(value: dict[str, Any]) -> None:
     found = embedded.from_text(json.dumps(value))
     assert isinstance(found, Generation) or found in embedded.REASONS
