@@ -42,6 +42,7 @@ class TextChoice(StrEnum):
 
 class ExecutorChoice(StrEnum):
     INLINE = "inline"
+    LOCAL = "local"
 
 
 BenchmarkOption = Annotated[str, typer.Option("--benchmark", help="miniature, a folder, or hf:OWNER/NAME[@REVISION].")]
@@ -94,8 +95,12 @@ def evaluate(
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, max=512, help="Pictures drawn at once.")] = 8,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     executor: Annotated[
-        ExecutorChoice, typer.Option("--executor", help="How pictures are drawn.")
+        ExecutorChoice, typer.Option("--executor", help="Draw in this process, or in several of this machine.")
     ] = ExecutorChoice.INLINE,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, max=256, help="Processes of local (default: one a GPU, or 2 on a CPU)."),
+    ] = None,
     pool: Annotated[
         Path | None,
         typer.Option("--pool", help="Shared pictures (default: $CHATGENBENCH_HOME/pool)."),
@@ -130,11 +135,10 @@ def evaluate(
     """
     from chatgenbench.commands import Request, run_eval
 
-    del executor  # one executor exists in this version; the option keeps the command line stable
     request = Request(
         systems=tuple(system), benchmark=benchmark, out=out, limit=limit, text=text.value, seed=seed,
         batch_size=batch_size, device=device, pool=pool, weights=weights, metrics=tuple(metric or ()),
-        dry_run=dry_run, draw=not no_render, ladder=ladder,
+        dry_run=dry_run, draw=not no_render, ladder=ladder, executor=executor.value, workers=workers,
     )  # fmt: skip
     if run_eval(request, _console()):
         raise typer.Exit(EXIT_INCOMPLETE)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from chatgenbench.evaluate.pipeline import Finished
-    from chatgenbench.evaluate.run import Settings, TextSource
+    from chatgenbench.evaluate.run import ExecutorName, Settings, TextSource
     from chatgenbench.render import Pool
     from chatgenbench.systems import System
 
@@ -40,6 +40,8 @@ class Request:
     dry_run: bool
     draw: bool = True
     ladder: bool = False
+    executor: ExecutorName = "inline"
+    workers: int | None = None
 
     def settings(self, system: str) -> Settings:
         """What one system's run is asked for."""
@@ -48,7 +50,7 @@ class Request:
         return Settings(
             benchmark=self.benchmark, system=system, seed=self.seed, text=self.text, weights=self.weights,
             limit=self.limit, batch_size=self.batch_size, device=self.device, metrics=self.metrics,
-            draw=self.draw,
+            draw=self.draw, executor=self.executor, workers=self.workers,
         )  # fmt: skip
 
 
@@ -86,6 +88,8 @@ def bars(console: Console) -> Iterator[Progress]:
 
 def run_eval(request: Request, console: Console) -> bool:
     """Evaluate every system and print the table; True if a run is incomplete."""
+    if request.workers is not None and request.executor == "inline":
+        raise UserError("--workers counts the processes of --executor local: give both, or neither")
     from chatgenbench.systems import Predictions, resolve
 
     benchmark = load_benchmark(request.benchmark)

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from chatgenbench.evaluate.journal import Journal
 from chatgenbench.evaluate.rows import Row, join
 from chatgenbench.evaluate.run import RunFolder, Settings, identity_of, open_run, started, write_json
 from chatgenbench.interrupt import held
-from chatgenbench.render import Pool, draw, engine_fingerprint
+from chatgenbench.render import Executor, LocalExecutor, Pool, devices_for, draw, engine_fingerprint
 from chatgenbench.render.checkpoints import dtype_name
 from chatgenbench.schema import DrawnRow, Failure, Item, Outcome, Plan, PlannedRow, digest_of
 from chatgenbench.systems import System, ask, ready
@@ -187,14 +188,27 @@ def render_stage(
     todo = [(item, plan) for item, plan in plans if item not in kept]
     done = len(plans) - len(todo)
     progress.tick("render", done, len(plans))
-    with Journal(folder.pictures) as book:
+    with Journal(folder.pictures) as book, drawing_with(settings, benchmark, pool, device) as executor:
         for row in draw(
             todo, benchmark, pool, seed_of=lambda item: picture_seed(settings, item),
-            batch_size=settings.batch_size, device=device,
+            batch_size=settings.batch_size, device=device, executor=executor,
         ):  # fmt: skip
             book.append(row.model_dump(mode="json"))
             done += row.outcome is not Outcome.INFRA_FAILED
             progress.tick("render", done, len(plans))
+
+
+@contextmanager
+def drawing_with(settings: Settings, benchmark: Benchmark, pool: Pool, device: str) -> Iterator[Executor | None]:
+    """The executor that was asked for, closed at the end; None for one in this process."""
+    if settings.executor == "inline":
+        yield None
+        return
+    executor = LocalExecutor(benchmark, pool, settings.batch_size, devices_for(device, settings.workers))
+    try:
+        yield executor
+    finally:
+        executor.close()
 
 
 def _is_settled(row: DrawnRow, pool: Pool) -> bool:

@@ -23,6 +23,9 @@ from chatgenbench.schema import DrawnRow, PlannedRow
 #: Which text image metrics read: what the person wanted said well, what they typed, or the system's own prompt.
 TextSource = Literal["gold", "input", "plan"]
 
+#: How pictures are drawn: in this process, or in several of this machine.
+ExecutorName = Literal["inline", "local"]
+
 PACKAGES = (
     "torch", "torchvision", "diffusers", "transformers", "open_clip_torch", "peft", "accelerate", "safetensors",
     "numpy", "scipy", "pandas", "pyarrow", "pillow", "torchsde", "tokenizers",
@@ -33,8 +36,9 @@ PACKAGES = (
 class Settings:
     """What the user asked for.
 
-    `batch_size` and `device` change no identity, only provenance; `metrics` are picture metrics beside those every
-    run has, and may be added to a finished run.  Without `draw` the plans are scored and no picture is drawn.
+    `batch_size`, `device`, `executor` and `workers` (None: as many as fit the device) change no identity, only
+    provenance; `metrics` are picture metrics beside those every run has, and may be added to a finished run.  Without
+    `draw` the plans are scored and no picture is drawn.
     """
 
     benchmark: str
@@ -45,6 +49,8 @@ class Settings:
     limit: int | None = None
     batch_size: int = 8
     device: str = "auto"
+    executor: ExecutorName = "inline"
+    workers: int | None = None
     metrics: tuple[str, ...] = ()
     draw: bool = True
 

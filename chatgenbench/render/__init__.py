@@ -7,6 +7,7 @@ from chatgenbench.render.drawing import draw
 from chatgenbench.render.estimate import RenderEstimate, plan_estimate
 from chatgenbench.render.executor import Executor, Picture, Undrawn
 from chatgenbench.render.leases import Lease, lease_requests
+from chatgenbench.render.local import LocalExecutor, devices_for
 from chatgenbench.render.pool import Pool
 from chatgenbench.render.requests import engine_fingerprint, request_for
 from chatgenbench.render.samplers import Sampler, known, resolve
@@ -15,11 +16,13 @@ from chatgenbench.render.weights import weights_digest
 __all__ = [
     "Executor",
     "Lease",
+    "LocalExecutor",
     "Picture",
     "Pool",
     "RenderEstimate",
     "Sampler",
     "Undrawn",
+    "devices_for",
     "draw",
     "engine_fingerprint",
     "known",

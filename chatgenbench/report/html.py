@@ -192,9 +192,11 @@ def provenance(run: RunData) -> list[tuple[str, str]]:
 
 
 def _drawing(run: RunData) -> dict[str, Any]:
+    settings = run.manifest["settings"]
     return {
         "Engine": _flat(run.manifest.get("engine", "not recorded")),
-        "Batch size": run.manifest["settings"]["batch_size"],
+        "Executor": " ".join(map(str, (settings.get("executor", "inline"), settings.get("workers") or ""))).strip(),
+        "Batch size": settings["batch_size"],
     }
 
 

@@ -1,0 +1,90 @@
+"""A drawing process: takes batches from its pipe, draws them inline, and never outlives the program that began it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chatgenbench.benchmark import Benchmark
+from chatgenbench.errors import InfraError
+from chatgenbench.render.backlog import Batch
+from chatgenbench.render.executor import Picture, Undrawn
+from chatgenbench.render.leases import Lease
+from chatgenbench.render.pool import Pool
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What a drawing process needs to know; the meaning of each is that of `InlineExecutor`'s arguments."""
+
+    benchmark: Benchmark
+    pool: Path
+    batch_size: int
+    device: str
+    limit: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Free:
+    """The worker waits for a batch; `loaded` counts its loads from disk so far."""
+
+    loaded: int
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The machine failed, and would fail every further request: see InfraError."""
+
+    reason: str
+
+
+#: What a worker says: it is free, a result, or a fault after which it stops.
+Word = Free | Picture | Undrawn | Fault
+
+
+def work(channel: Connection[Any, Any], duty: Duty) -> None:
+    """Draw every batch that comes through `channel` until None comes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the program says when to stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    from chatgenbench.render.inline import InlineExecutor
+
+    _limit_threads(duty)
+    executor = InlineExecutor(duty.benchmark, Pool(duty.pool), duty.batch_size, duty.device, duty.limit)
+    try:
+        channel.send(Free(0))
+        while (batch := channel.recv()) is not None:
+            _draw(channel, executor, batch)
+    except InfraError as error:
+        channel.send(Fault(str(error)))
+    except (EOFError, OSError):  # nobody listens any more
+        return
+
+
+def _draw(channel: Connection[Any, Any], executor: Any, batch: Batch) -> None:
+    for result in executor.run([Lease(batch.requests)]):
+        channel.send(result)
+    channel.send(Free(executor.shelf.loaded))
+
+
+def _limit_threads(duty: Duty) -> None:
+    import torch
+
+    if duty.device == "cpu":
+        torch.set_num_threads(duty.threads)
+
+
+def _end_with_parent() -> None:
+    """A killed program sends no word: its end is seen here, and the pool takes a batch whole or not at all."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

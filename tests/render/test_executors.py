@@ -1,0 +1,143 @@
+"""What every executor promises, asked of each in turn."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatgenbench.benchmark import Benchmark, load_benchmark
+from chatgenbench.errors import InfraError
+from chatgenbench.render import Executor, LocalExecutor, Picture, Pool, Undrawn, lease_requests, request_for
+from chatgenbench.render.inline import InlineExecutor
+from chatgenbench.schema import Outcome, Plan, RenderRequest
+from tests.render.conftest import PlanOf
+
+Make = Callable[[Benchmark, Pool], Executor]
+BATCH = 3
+
+
+def inline(benchmark: Benchmark, pool: Pool) -> Executor:
+    return InlineExecutor(benchmark, pool, BATCH)
+
+
+def local(benchmark: Benchmark, pool: Pool) -> Executor:
+    return LocalExecutor(benchmark, pool, BATCH, ("cpu", "cpu"))
+
+
+@pytest.fixture(params=[inline, local])
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    made: list[Executor] = []
+
+    def new(benchmark: Benchmark, pool: Pool) -> Executor:
+        made.append(request.param(benchmark, pool))
+        return made[-1]
+
+    yield new
+    for executor in made:
+        executor.close()
+
+
+def asked(benchmark: Benchmark, *plans: Plan) -> list[RenderRequest]:
+    return [request_for(plan, benchmark, 0, "e")[0] for plan in plans]
+
+
+def mixed(benchmark: Benchmark, plan: PlanOf) -> list[RenderRequest]:
+    models = ("fox", "owl", "ink", "wax")
+    return asked(benchmark, *(plan(models[at % 4], f"{at} foxes", seed=at) for at in range(22)))
+
+
+def outcomes(results: list[Picture | Undrawn]) -> dict[str, str]:
+    return {r.digest: r.image_sha256 if isinstance(r, Picture) else str(r.failure.outcome) for r in results}
+
+
+def test_every_request_has_one_result_and_the_pictures_are_those_of_an_inline_run(
+    make: Make, benchmark: Benchmark, plan: PlanOf, tmp_path: Path
+) -> None:
+    requests = mixed(benchmark, plan)
+    plain = InlineExecutor(benchmark, Pool(tmp_path / "plain"), BATCH)
+    expected = outcomes(list(plain.run(lease_requests(requests))))
+    pool = Pool(tmp_path / "pool")
+    results = list(make(benchmark, pool).run(lease_requests(requests)))
+    assert len(results) == len(requests)
+    assert outcomes(results) == expected
+    assert {r.digest: pool.sha256(r.digest) for r in requests} == expected
+
+
+def test_it_can_be_run_again_and_closed_twice(make: Make, benchmark: Benchmark, plan: PlanOf, pool: Pool) -> None:
+    executor = make(benchmark, pool)
+    assert list(executor.run([])) == []
+    for seed in (1, 2):
+        (result,) = executor.run(lease_requests(asked(benchmark, plan(seed=seed))))
+        assert isinstance(result, Picture)
+    executor.close()
+    executor.close()
+
+
+def test_a_run_that_is_broken_off_leaves_nothing_for_the_next(
+    make: Make, benchmark: Benchmark, plan: PlanOf, pool: Pool
+) -> None:
+    executor = make(benchmark, pool)
+    first = asked(benchmark, *(plan(seed=at) for at in range(9)))
+    stream = executor.run(lease_requests(first))
+    next(iter(stream))
+    stream.close()  # type: ignore[attr-defined]
+    second = asked(benchmark, *(plan("owl", seed=at) for at in range(4)))
+    assert {r.digest for r in executor.run(lease_requests(second))} == {r.digest for r in second}
+
+
+def test_a_poisoned_checkpoint_and_an_impossible_size_fail_their_own_rows(
+    make: Make, benchmark: Benchmark, plan: PlanOf, tmp_path: Path
+) -> None:
+    root = tmp_path / "world"
+    shutil.copytree(benchmark.root, root)
+    owl = root / "models/owl.safetensors"
+    owl.write_bytes(owl.read_bytes()[:-9] + b"\0" * 9)
+    broken = load_benchmark(str(root))
+    good = asked(broken, *(plan(seed=at) for at in range(4)))
+    bad = asked(broken, plan("owl"), plan("owl", seed=2))
+    results = {r.digest: r for r in make(broken, Pool(tmp_path / "p")).run(lease_requests([*good, *bad]))}
+    assert all(isinstance(results[r.digest], Picture) for r in good)
+    for request in bad:
+        result = results[request.digest]
+        assert isinstance(result, Undrawn)
+        assert result.failure.outcome is Outcome.INFRA_FAILED
+        assert "owl.safetensors is not the file that the catalog describes" in result.failure.reason
+
+
+def test_a_record_whose_weights_are_a_pickle_or_lie_elsewhere_is_refused(
+    make: Make, benchmark: Benchmark, plan: PlanOf, tmp_path: Path
+) -> None:
+    root = tmp_path / "world"
+    shutil.copytree(benchmark.root, root)
+    (root / "models/ink/more.ckpt").write_bytes(b"\x80\x04.")
+    lines = [json.loads(line) for line in (root / "catalog.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["id"] == "ink":
+            line["files"] = {"lora": "models/ink/more.ckpt"}
+        if line["id"] == "wax":
+            line["files"] = {"lora": "../../etc/passwd"}
+    (root / "catalog.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    world = load_benchmark(str(root))
+    pickled, outside = asked(world, plan("ink"), plan("wax"))
+    results: dict[str, Any] = {
+        r.digest: r for r in make(world, Pool(tmp_path / "p")).run(lease_requests([pickled, outside]))
+    }
+    assert "may be a pickle" in results[pickled.digest].failure.reason
+    assert "leaves the benchmark's folder" in results[outside.digest].failure.reason
+
+
+def test_a_full_disk_stops_it_and_keeps_what_is_done(
+    make: Make, benchmark: Benchmark, plan: PlanOf, full_disk: Path
+) -> None:
+    requests = asked(benchmark, *(plan(seed=at, width=64, height=64) for at in range(12)))
+    results: list[Picture | Undrawn] = []
+    pool = Pool(full_disk)
+    with pytest.raises(InfraError, match="cannot write to the picture pool"):
+        results.extend(make(benchmark, pool).run(lease_requests(requests)))
+    assert len(results) < len(requests)
+    assert all(pool.verify(r.digest) for r in results)

@@ -1,0 +1,189 @@
+"""Processes that are killed, that die over one picture, and that are asked for in odd numbers."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from chatgenbench.benchmark import Benchmark
+from chatgenbench.evaluate.journal import read
+from chatgenbench.render import Picture, Pool, Undrawn, draw, lease_requests, request_for
+from chatgenbench.render.backlog import DEATHS, Backlog, Batch
+from chatgenbench.render.inline import InlineExecutor
+from chatgenbench.render.local import CPU_WORKERS, LocalExecutor, devices_for
+from chatgenbench.schema import DrawnRow, Outcome
+from tests.render.conftest import PlanOf
+from tests.render.killed_driver import BATCH, ROWS, plans
+
+#: 30 takes some minutes; the suite makes do with fewer.
+KILLS = int(os.environ.get("CHATGENBENCH_KILLS", "5"))
+
+
+def test_killed_again_and_again_it_ends_with_the_pictures_of_an_inline_run(
+    benchmark: Benchmark, tmp_path: Path
+) -> None:
+    plain, pool, journal = Pool(tmp_path / "plain"), Pool(tmp_path / "pool"), tmp_path / "pictures.jsonl"
+    expected = {r.item: r.image_sha256 for r in draw(plans(), benchmark, plain, seed_of=lambda _: 0, batch_size=BATCH)}
+    command = [sys.executable, "-m", "tests.render.killed_driver", benchmark.root, pool.root, journal]
+    rng, killed, written, seen = random.Random(7), Counter[str](), {}, set[int]()
+    program = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while killed.total() < KILLS and program.poll() is None:
+        time.sleep(rng.uniform(0.5, 3.5))
+        workers = [p for p in psutil.Process(program.pid).children(recursive=True) if p.is_running()]
+        seen |= {p.pid for p in workers}
+        written |= _stamps(pool, written)
+        if killed.total() % 3 == 2:
+            program.kill()
+            program.wait()
+            killed["driver"] += 1
+            assert not _outlive(seen), "a drawing process outlived the program"
+            program = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        elif workers:
+            _kill(rng.choice(workers).pid)
+            killed["worker"] += 1
+    while program.poll() is None:
+        seen |= {p.pid for p in psutil.Process(program.pid).children(recursive=True)}
+        time.sleep(0.2)
+    assert program.returncode == 0
+    assert killed.total() == KILLS, f"it ended before all kills had come: {dict(killed)}"
+    rows = list(read(journal, DrawnRow.model_validate))
+    assert {row.item: row.image_sha256 for row in rows} == expected
+    assert len(expected) == ROWS
+    assert set(expected.values()) != {None}
+    assert {name: stamp for name, stamp in _stamps(pool, {}).items() if name in written} == written, "drawn twice"
+    assert not list(pool.root.rglob("*.tmp"))
+    assert not any((pool.root / ".staging").iterdir())
+    assert all(pool.is_whole(path.stem) for path in pool.root.glob("??/*.png"))
+    assert not _outlive(seen)
+
+
+def _stamps(pool: Pool, known: dict[str, int]) -> dict[str, int]:
+    """When each picture was written, which changes when it is drawn again."""
+    return {p.name: p.stat().st_mtime_ns for p in pool.root.glob("??/*.png") if p.name not in known}
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _outlive(pids: set[int], seconds: float = 10.0) -> list[int]:
+    """Those that still run after a while."""
+    end = time.monotonic() + seconds
+    while (left := [pid for pid in pids if _runs(pid)]) and time.monotonic() < end:
+        time.sleep(0.1)
+    return left
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_batch_over_which_workers_die_is_taken_apart_and_the_guilty_one_given_up(
+    benchmark: Benchmark, plan: PlanOf
+) -> None:
+    requests = [request_for(plan(seed=at), benchmark, 0, "e")[0] for at in range(3)]
+    backlog = Backlog(lease_requests(requests), 3)
+    whole = backlog.take(None, ())
+    assert whole is not None
+    for _ in range(DEATHS - 1):
+        assert backlog.died(whole, whole.requests) == ()
+        assert backlog.take(None, ()) == whole
+    assert backlog.died(whole, whole.requests) == ()
+    alone = [backlog.take(None, ()) for _ in range(3)]
+    assert [batch and batch.requests for batch in alone] == [(request,) for request in whole.requests]
+    guilty = alone[0]
+    assert guilty is not None
+    for _ in range(DEATHS - 1):
+        assert backlog.died(guilty, guilty.requests) == ()
+        assert backlog.take(None, ()) == guilty
+    assert backlog.died(guilty, guilty.requests) == guilty.requests
+    assert len(backlog) == 0
+
+
+def test_a_worker_stays_with_its_weights_then_takes_what_nobody_holds_then_helps(
+    benchmark: Benchmark, plan: PlanOf
+) -> None:
+    many = [plan(model, seed=at) for model in ("fox", "ink", "owl") for at in range(6)]
+    backlog = Backlog(lease_requests([request_for(one, benchmark, 0, "e")[0] for one in many]), 2)
+
+    def taken(mine: Batch | None, *others: Batch) -> Batch:
+        batch = backlog.take(mine and mine.weights, [other.weights for other in others])
+        assert batch is not None
+        return batch
+
+    first = taken(None)  # fox and its LoRA have most left
+    second = taken(None, first)
+    assert first.weights[0] != second.weights[0]
+    for _ in range(2):
+        assert taken(first, second).weights == first.weights
+        assert taken(second, first).weights == second.weights
+    other_lora = taken(first, second)
+    assert other_lora.weights[0] == first.weights[0]
+    assert other_lora.weights != first.weights
+    helping = taken(second, other_lora)
+    assert helping.weights == other_lora.weights
+    assert backlog.take(second.weights, [other_lora.weights]) is None  # one batch is not worth a load
+    assert taken(other_lora, second).weights == other_lora.weights
+    assert len(backlog) == 0
+
+
+def test_a_picture_that_kills_its_workers_costs_itself_alone(
+    benchmark: Benchmark, plan: PlanOf, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatgenbench.render.backlog.DEATHS", 1)
+    requests = [request_for(plan(prompt=f"{at} foxes"), benchmark, 0, "e")[0] for at in range(4)]
+    poison = requests[2]
+    executor = LocalExecutor(benchmark, pool, 4, ("cpu",))
+    over = threading.Event()
+
+    def strike() -> None:
+        while not over.wait(0.01):
+            for worker in list(executor._crew):
+                if worker.batch is not None and poison in worker.batch.requests:
+                    _kill(worker.process.pid or 0)
+
+    thread = threading.Thread(target=strike)
+    thread.start()
+    results = {result.digest: result for result in executor.run(lease_requests(requests))}
+    over.set()
+    thread.join()
+    executor.close()
+    lost = results.pop(poison.digest)
+    assert isinstance(lost, Undrawn)
+    assert lost.failure.outcome is Outcome.INFRA_FAILED
+    assert "drawing processes ended over it (exit code -9)" in lost.failure.reason
+    assert len(results) == 3
+    assert all(isinstance(result, Picture) for result in results.values())
+
+
+def test_devices() -> None:
+    assert devices_for("cpu", None) == ("cpu",) * CPU_WORKERS
+    assert devices_for("cpu", 3) == ("cpu",) * 3
+    assert devices_for("cuda:1", None) == ("cuda:1",)
+
+
+def test_inline_draws_what_local_put_into_the_pool_only_once(benchmark: Benchmark, plan: PlanOf, pool: Pool) -> None:
+    rows = [(f"i{at}", plan(seed=at)) for at in range(5)]
+    executor = LocalExecutor(benchmark, pool, 2, ("cpu",))
+    first = list(draw(rows, benchmark, pool, seed_of=lambda _: 0, executor=executor))
+    executor.close()
+    plain = InlineExecutor(benchmark, pool, 2)
+    again = list(draw(rows, benchmark, pool, seed_of=lambda _: 0, executor=plain))
+    assert plain.shelf.loaded == 0
+    assert {row.item: row.image_sha256 for row in first} == {row.item: row.image_sha256 for row in again}
