@@ -62,10 +62,10 @@ def print_spread(found: Spreads, console: Console) -> None:
     for one in found.found:
         sds = [math.sqrt(v) for v in (one.parts.item, one.parts.seed, one.parts.rest)]
         errors = (one.error, one.more_items, one.more_seeds)
-        told = [f"{value:.4g}" for value in (one.mean, *sds, *errors)]
-        table.add_row(numbers.title(one.metric, found.run.entry(one.metric)), *told, one.add or "nothing varies")
+        told = [f"{one.mean:.3g}", *(f"{value:.2g}" for value in (*sds, *errors))]  # fits 80 columns
+        table.add_row(numbers.title(one.metric, found.run.entry(one.metric)), *told, one.add or "-")
     console.print(table)
-    _line(console, "error: standard error of the mean if items and seeds were drawn anew", "dim")
+    _line(console, "error: standard error of the mean if items and seeds were drawn anew; add -: nothing varies", "dim")
     few = len(found.seeds)
     if few < 5:
         _line(
