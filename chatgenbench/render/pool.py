@@ -55,8 +55,9 @@ class Pool:
         return self.put_batch([(digest, image, infotext)])[0]
 
     def put_batch(self, pictures: Sequence[tuple[str, Image, str]]) -> list[str]:
-        """Store the pictures (digest, image, infotext) of one batch and return the sha256 of each PNG file.
+        """Store the pictures (digest, image, infotext) of one batch and return the sha256 of each PNG in the pool.
 
+        A picture that another run stored meanwhile stays, so the sha256 may be of that one.
         A kill leaves all of them or, after the next `recover`, none: a batch that is drawn again then has the same
         batch-mates, and a resumed run the same pixels as an uninterrupted one.
 
@@ -68,7 +69,7 @@ class Pool:
             self._stage(files)
         except OSError as error:
             raise InfraError(f"cannot write to the picture pool {self.root}: {error.strerror or error}") from error
-        return [hashlib.sha256(files[digest]).hexdigest() for digest, _, _ in pictures]
+        return [self.sha256(digest) for digest in files]
 
     def recover(self) -> None:
         """Finish batches that were written whole before a kill, and sweep away those that were not."""
@@ -142,9 +143,23 @@ class Pool:
             target = self.path(file.stem)
             target.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
-                file.replace(target)
+                _place(file, target)
         with contextlib.suppress(FileNotFoundError):
             folder.rmdir()
+
+
+def _place(file: Path, target: Path) -> None:
+    """Move `file` to `target` unless a picture is there: another run, whose journal names its bytes, was first."""
+    try:
+        os.link(file, target)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        raise
+    except OSError:  # a file system without links
+        file.replace(target)
+        return
+    file.unlink()
 
 
 def _is_alive(name: str) -> bool:

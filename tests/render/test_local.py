@@ -67,6 +67,18 @@ def test_killed_again_and_again_it_ends_with_the_pictures_of_an_inline_run(
     assert not _outlive(seen)
 
 
+def test_two_programs_at_once_share_one_pool(benchmark: Benchmark, tmp_path: Path) -> None:
+    pool, journals = Pool(tmp_path / "pool"), [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    command = [sys.executable, "-m", "tests.render.killed_driver", benchmark.root, pool.root]
+    programs = [subprocess.Popen([*command, journal], stdout=subprocess.DEVNULL) for journal in journals]
+    assert [program.wait(timeout=300) for program in programs] == [0, 0]
+    told = [{row.item: row.outcome for row in read(journal, DrawnRow.model_validate)} for journal in journals]
+    assert told[0] == told[1] == {item: Outcome.OK for item, _ in plans()}
+    assert len(list(pool.root.glob("??/*.png"))) == ROWS - ROWS // 10
+    assert all(pool.is_whole(path.stem) for path in pool.root.glob("??/*.png"))
+    assert not any((pool.root / ".staging").iterdir())
+
+
 def _stamps(pool: Pool, known: dict[str, int]) -> dict[str, int]:
     """When each picture was written, which changes when it is drawn again."""
     return {p.name: p.stat().st_mtime_ns for p in pool.root.glob("??/*.png") if p.name not in known}
