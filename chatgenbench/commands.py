@@ -166,7 +166,7 @@ def _folder_name(spec: str) -> str:
 
 
 def pool_folder(request: Request) -> Path:
-    from chatgenbench.evaluate.pipeline import home
+    from chatgenbench.home import home
 
     return request.pool or home() / "pool"
 

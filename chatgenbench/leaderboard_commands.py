@@ -134,8 +134,9 @@ def run_add(path: Path, spec: str, board: Path, console: Console) -> bool:
 def run_verify(asked: Verify, console: Console) -> bool:
     """Compute a submission again and write verification.json; True if it does not hold."""
     from chatgenbench.dates import today
-    from chatgenbench.evaluate.pipeline import home, pick_device
+    from chatgenbench.evaluate.pipeline import pick_device
     from chatgenbench.evaluate.run import write_bytes
+    from chatgenbench.home import home
     from chatgenbench.leaderboard import choice, keys
     from chatgenbench.leaderboard.board import Board
     from chatgenbench.leaderboard.check import check

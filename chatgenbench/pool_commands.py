@@ -84,7 +84,7 @@ def run_gc(
 
 
 def _pool(root: Path | None) -> Pool:
-    from chatgenbench.evaluate.pipeline import home
+    from chatgenbench.home import home
     from chatgenbench.render import Pool
 
     path = root or home() / "pool"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from chatgenbench.errors import BenchmarkError, InfraError, RunFolderError, User
 from chatgenbench.evaluate.journal import Journal
 from chatgenbench.evaluate.rows import Row, join
 from chatgenbench.evaluate.run import RunFolder, Settings, identity_of, open_run, started, write_json
+from chatgenbench.home import home
 from chatgenbench.interrupt import held
 from chatgenbench.render import Executor, LocalExecutor, Pool, devices_for, draw, engine_fingerprint
 from chatgenbench.render.checkpoints import dtype_name
@@ -52,11 +52,6 @@ class Finished:
     @property
     def incomplete(self) -> int:
         return int(self.summary["incomplete"])
-
-
-def home() -> Path:
-    """Where pictures and features are shared between runs: $CHATGENBENCH_HOME or ~/.cache/chatgenbench."""
-    return Path(os.environ.get("CHATGENBENCH_HOME") or Path.home() / ".cache" / "chatgenbench")
 
 
 def evaluate(

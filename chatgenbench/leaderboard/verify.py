@@ -129,7 +129,7 @@ def _score(
     manifest: Manifest, tick: Tick,
 ) -> Scored:  # fmt: skip
     """Scores of rows, with their pictures where a pool is given."""
-    from chatgenbench.evaluate.pipeline import home
+    from chatgenbench.home import home
 
     known = {*TEXT_METRICS, *STEPWISE, *SETS, "clipscore", "imagereward", "hpsv2", "clip_image"}
     extra = [name for name in manifest.metrics if name not in known] if pool is not None else []

@@ -10,6 +10,7 @@ from chatgenbench.render.leases import Lease, lease_requests
 from chatgenbench.render.local import LocalExecutor, devices_for
 from chatgenbench.render.pool import Pool
 from chatgenbench.render.requests import engine_fingerprint, request_for
+from chatgenbench.render.resolver import Located, Resolver
 from chatgenbench.render.samplers import Sampler, known, resolve
 from chatgenbench.render.weights import weights_digest
 
@@ -17,9 +18,11 @@ __all__ = [
     "Executor",
     "Lease",
     "LocalExecutor",
+    "Located",
     "Picture",
     "Pool",
     "RenderEstimate",
+    "Resolver",
     "Sampler",
     "Undrawn",
     "devices_for",

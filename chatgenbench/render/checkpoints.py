@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from typing import Any
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, shorten
 from chatgenbench.interrupt import held
-from chatgenbench.render.weights import inside, locate, parameters_in, weight_files, weights_digest
+from chatgenbench.render.resolver import Located, Resolver
+from chatgenbench.render.weights import inside, parameters_in, weight_files, weights_digest
 from chatgenbench.schema import ModelRecord
 
 #: Default room for warm weights, in bytes.
@@ -46,10 +49,14 @@ class Shelf:
         benchmark: whose catalog and files are used.
         device: "cpu", "cuda" or "cuda:N".
         limit: bytes of weights kept warm.  One base with one LoRA is kept even if it is larger.
+        resolver: finds or fetches the files; None: one of its own.
     """
 
-    def __init__(self, benchmark: Benchmark, device: str = "cpu", limit: int = LIMIT) -> None:
+    def __init__(
+        self, benchmark: Benchmark, device: str = "cpu", limit: int = LIMIT, resolver: Resolver | None = None
+    ) -> None:
         self.benchmark, self.device, self.limit = benchmark, device, limit
+        self.resolver = resolver or Resolver(benchmark)
         self.loaded = 0
         self._by_sha: dict[tuple[str, str], ModelRecord] = {(r.type, r.sha256): r for r in benchmark.catalog}
         self._warm: OrderedDict[str, _Warm] = OrderedDict()
@@ -87,65 +94,64 @@ class Shelf:
     def _base(self, sha256: str) -> _Warm:
         if sha256 not in self._warm:
             record = self.record("checkpoint", sha256)
-            _, path = self._checked(record)
-            size = parameters_in(path) * self._itemsize
-            self._make_room(size)
-            self._warm[sha256] = _Warm(self._guarded(record, self._load), size)
+            with self._checked(record) as located:
+                size = parameters_in(located.path) * self._itemsize
+                self._make_room(size)
+                self._warm[sha256] = _Warm(self._guarded(record, lambda: self._load(record, located)), size)
         self._warm.move_to_end(sha256)
         return self._warm[sha256]
 
     def _put_on(self, warm: _Warm, sha256: str) -> None:
         if sha256 not in warm.loras:
             record = self.record("lora", sha256)
-            _, path = self._checked(record)
-            size = parameters_in(path) * self._itemsize
-            self._make_room(size, keep=warm)
-            self._guarded(record, lambda r: self._load_lora(warm.pipeline, r))
+            with self._checked(record) as located:
+                size = parameters_in(located.path) * self._itemsize
+                self._make_room(size, keep=warm)
+                self._guarded(record, lambda: self._load_lora(warm.pipeline, record, located.path))
             warm.loras[sha256] = size
         warm.loras.move_to_end(sha256)
 
-    def _load(self, record: ModelRecord) -> Any:
+    def _load(self, record: ModelRecord, located: Located) -> Any:
         import torch
 
-        role, path = locate(record, self.benchmark)
         options = {"dtype": getattr(torch, dtype_name(self.device)), "local_files_only": True}
-        if role == "diffusers":
-            pipeline = _from_folder(path, options)
+        if located.role == "diffusers":
+            pipeline = _from_folder(located.path, options)
         else:
-            pipeline = _from_file(record, path, self.benchmark, options)
+            pipeline = _from_file(record, located.path, self.benchmark, options)
         pipeline.set_progress_bar_config(disable=True)
         self.loaded += 1
         return pipeline.to(self.device)
 
-    def _load_lora(self, pipeline: Any, record: ModelRecord) -> None:
-        _, path = locate(record, self.benchmark)
+    def _load_lora(self, pipeline: Any, record: ModelRecord, path: Path) -> None:
         name = _adapter(record.sha256)
         pipeline.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True)
         self.loaded += 1
         if not any(name in names for names in pipeline.get_list_adapters().values()):
             raise ValueError("none of its layers is in the base")
 
-    def _checked(self, record: ModelRecord) -> tuple[str, Path]:
-        """Role and path, once the weights have been seen to be the catalog's."""
-        role, path = locate(record, self.benchmark)
+    @contextmanager
+    def _checked(self, record: ModelRecord) -> Iterator[Located]:
+        """Where the weights lie, once they have been seen to be the catalog's."""
         if record.sha256 in self._broken:
             raise self._broken[record.sha256]
-        if record.sha256 not in self._verified:
-            found = weights_digest(path)
-            if found != record.sha256:
-                problem = f"{path} is not the file that the catalog describes (sha256 {found[:10]}…): fetch it again"
-                self._broken[record.sha256] = BenchmarkError(problem)
-                raise self._broken[record.sha256]
-            self._verified.add(record.sha256)
-        return role, path
+        with self.resolver.using(record) as located:
+            if record.sha256 not in self._verified:
+                found = weights_digest(located.path)
+                if found != record.sha256:
+                    problem = f"{located.path} is not the file that the catalog describes (sha256 {found[:10]}…)"
+                    self._broken[record.sha256] = BenchmarkError(f"{problem}: fetch it again")
+                    raise self._broken[record.sha256]
+                self._verified.add(record.sha256)
+            yield located
 
-    def _guarded(self, record: ModelRecord, load: Any) -> Any:
-        """`load(record)`, with whatever a library says about bad files as one BenchmarkError."""
+    def _guarded(self, record: ModelRecord, load: Callable[[], Any]) -> Any:
+        """`load()`, with whatever a library says about bad files as one BenchmarkError."""
         import torch
 
         try:
             with held():
-                return load(record)
+                return load()
         except (BenchmarkError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
