@@ -243,9 +243,9 @@ def _dry_run(request: Request, workspace: Any, settings: Settings, play: Any, co
 @contextmanager
 def _language_model(request: Request, ending: Any) -> Iterator[Any]:
     """The endpoint; the local model is served only while somebody has something to ask."""
-    from chatgenbench.build.client import patience
-    from chatgenbench.build.play.endpoint import Endpoint
-    from chatgenbench.build.play.local import MODEL, server
+    from chatgenbench.remote.endpoint import Endpoint
+    from chatgenbench.remote.local import MODEL, server
+    from chatgenbench.remote.pauses import patience
 
     if request.llm_model != LOCAL:
         yield Endpoint(

@@ -62,8 +62,8 @@ def _collecting(request: Request, fetch: Forecast) -> list[Row]:
 
 
 def _role_play(request: Request, ending: Any, fetch: Forecast | None) -> list[Row]:
-    from chatgenbench.build.play.endpoint import Endpoint, cost_of
     from chatgenbench.build.play.run import ATTEMPTS, TYPICAL_ANSWER
+    from chatgenbench.remote.endpoint import Endpoint, cost_of
 
     endpoint = Endpoint("", request.llm_model or "", request.llm_price_in, request.llm_price_out)
     if ending is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import math
-import os
 import random
 from collections.abc import Sequence
 from contextlib import suppress
@@ -240,21 +239,6 @@ def checked(base_url: str) -> httpx.URL:
     if url.scheme == "http" and _is_loopback(url.host) and not url.userinfo and not url.query:
         return url
     raise UserError("--api must be an https address without name, password or query, e.g. https://civitai.com/api/v1")
-
-
-def patience() -> float:
-    """The first pause between attempts in seconds: $CHATGENBENCH_PATIENCE, else 1.
-
-    Raises:
-        UserError: it is set to something else than a number of seconds.
-    """
-    try:
-        seconds = float(os.environ.get("CHATGENBENCH_PATIENCE", "1"))
-    except ValueError:
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise UserError("$CHATGENBENCH_PATIENCE must be a number of seconds: set it right, or unset it")
-    return max(0.0, seconds)
 
 
 def _is_loopback(host: str) -> bool:

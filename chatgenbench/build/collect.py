@@ -15,12 +15,12 @@ from typing import Any
 
 from chatgenbench.build.answers import Answers
 from chatgenbench.build.client import Client, Unanswered
-from chatgenbench.build.client import patience as first_pause
 from chatgenbench.build.funnel import Count
 from chatgenbench.build.store import Answer, RawStore
 from chatgenbench.build.walk import Ask, ImageWalk, ModelWalk, Query, in_order, places_of, versions_of
 from chatgenbench.build.workspace import Workspace
 from chatgenbench.errors import InfraError, UserError
+from chatgenbench.remote.pauses import patience as first_pause
 
 #: So many requests in a row that stay unanswered: the hub is down, and trying the rest would take hours.
 GIVE_UP = 8

@@ -14,7 +14,6 @@ from chatgenbench.build import leaks
 from chatgenbench.build.funnel import Count
 from chatgenbench.build.pipeline import Funnel, Progress
 from chatgenbench.build.play.cast import Assignment, assign
-from chatgenbench.build.play.endpoint import Endpoint, Model
 from chatgenbench.build.play.run import Accepted, Estimate, Play, estimate, play
 from chatgenbench.build.publish import Built, publish
 from chatgenbench.build.records import Drop, Placed, Record
@@ -22,6 +21,7 @@ from chatgenbench.build.settings import Settings
 from chatgenbench.build.sources import Source
 from chatgenbench.build.workspace import Workspace, read_lines, write_lines
 from chatgenbench.errors import UserError
+from chatgenbench.remote.endpoint import Endpoint, Model
 from chatgenbench.schema import ModelRecord, digest_of
 
 T = TypeVar("T")

@@ -16,11 +16,11 @@ from typing import Any
 import orjson
 
 from chatgenbench.build.filters import Limits
-from chatgenbench.build.journal import Journal
 from chatgenbench.build.records import Drop, Record
 from chatgenbench.build.safety import Classifier
 from chatgenbench.build.workspace import write_whole
 from chatgenbench.errors import InfraError
+from chatgenbench.remote.journal import Journal
 
 #: Why a record may be left without a picture, and what each means.
 REASONS = {

@@ -14,13 +14,13 @@ import orjson
 
 import chatgenbench
 from chatgenbench.build import dedupe, pictures, split
-from chatgenbench.build.client import patience
 from chatgenbench.build.funnel import Count
 from chatgenbench.build.records import Drop, Placed, Record
 from chatgenbench.build.settings import Settings
 from chatgenbench.build.sources import Source
 from chatgenbench.build.workspace import Workspace, read_lines, write_lines
 from chatgenbench.errors import UserError
+from chatgenbench.remote.pauses import patience
 from chatgenbench.schema import digest_of
 
 #: The stages whose results name a picture's file.

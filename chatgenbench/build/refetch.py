@@ -9,7 +9,7 @@ from typing import Any
 
 from chatgenbench.build import civitai, fields, metadata, pictures, resources
 from chatgenbench.build.answers import Answers
-from chatgenbench.build.client import Client, Unanswered, patience
+from chatgenbench.build.client import Client, Unanswered
 from chatgenbench.build.filters import Limits
 from chatgenbench.build.funnel import Count
 from chatgenbench.build.pictures import Tick
@@ -17,6 +17,7 @@ from chatgenbench.build.records import Drop, Record
 from chatgenbench.build.store import Answer, RawStore, key_of
 from chatgenbench.build.workspace import Workspace
 from chatgenbench.errors import InfraError
+from chatgenbench.remote.pauses import patience
 from chatgenbench.schema import Arguments, Plan
 
 _PREFIX = "civitai-"

@@ -21,6 +21,7 @@ from chatgenbench.build import client as module
 from chatgenbench.build.client import ATTEMPTS, Client, Unanswered
 from chatgenbench.build.store import Answer
 from chatgenbench.errors import UserError
+from chatgenbench.remote import pauses
 
 TOKEN = "t0ken-that-nobody-may-see"
 GOOD = b'{"items":[],"metadata":{}}'
@@ -268,14 +269,14 @@ def test_patience(value: str | None, seconds: float, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("CHATGENBENCH_PATIENCE", raising=False)
     if value is not None:
         monkeypatch.setenv("CHATGENBENCH_PATIENCE", value)
-    assert module.patience() == seconds
+    assert pauses.patience() == seconds
 
 
 @pytest.mark.parametrize("value", ["soon", "", "nan", "-inf"])
 def test_patience_that_is_no_number_of_seconds(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATGENBENCH_PATIENCE", value)
     with pytest.raises(UserError, match="CHATGENBENCH_PATIENCE"):
-        module.patience()
+        pauses.patience()
 
 
 def test_a_token_with_a_line_break_is_refused_without_being_shown() -> None:

@@ -15,13 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatgenbench.build import language
-from chatgenbench.build.play import completion, gates, local, script
+from chatgenbench.build.play import gates, script
 from chatgenbench.build.play.cast import Assignment, personas, styles
-from chatgenbench.build.play.endpoint import Endpoint, Model, Reply, tokens_of
 from chatgenbench.build.play.gates import Gates
 from chatgenbench.build.play.run import Accepted, Play, play
 from chatgenbench.build.records import Drop
 from chatgenbench.errors import InfraError, UserError
+from chatgenbench.remote import completion, local
+from chatgenbench.remote.endpoint import Endpoint, Model, Reply, tokens_of
 from chatgenbench.schema import digest_of
 from tests.build.actor import Actor
 from tests.build.test_play import MODEL, PROMPT, record

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from chatgenbench.build.play import gates, script
 from chatgenbench.build.play.cast import SHARES, Assignment, assign, personas, styles
-from chatgenbench.build.play.endpoint import Endpoint, Model
 from chatgenbench.build.play.gates import Gates
 from chatgenbench.build.play.run import Accepted, Play, estimate, play
 from chatgenbench.build.records import Drop, Placed
 from chatgenbench.errors import InfraError, UserError
+from chatgenbench.remote.endpoint import Endpoint, Model
 from chatgenbench.schema import Arguments, Licence, ModelRecord, Plan
 from tests.build.actor import FAULTS, Actor
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from chatgenbench.build.play import gates as gate
 from chatgenbench.build.play import script
 from chatgenbench.build.play.cast import Assignment
-from chatgenbench.build.play.endpoint import Endpoint, Model, Reply, cost_of, tokens_of
 from chatgenbench.build.play.gates import Gates
 from chatgenbench.build.records import Drop
+from chatgenbench.remote.endpoint import Endpoint, Model, Reply, cost_of, tokens_of
 from chatgenbench.schema import MAX_TEXT, FreestyleInput, Message, ModelRecord, Noun, digest_of
 
 ATTEMPTS = 3

@@ -9,7 +9,7 @@ from typing import Any
 
 from chatgenbench.build.minhash import normalise
 from chatgenbench.build.play.cast import Assignment
-from chatgenbench.build.play.completion import whole
+from chatgenbench.remote.completion import whole
 from chatgenbench.schema import Kind, ModelRecord
 
 #: Fewest and most turns of the person.

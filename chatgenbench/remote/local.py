@@ -45,7 +45,7 @@ def server() -> Iterator[str]:
     """
     path = weights()
     process = subprocess.Popen(
-        [sys.executable, "-m", "chatgenbench.build.play.local", str(path)], stdin=subprocess.PIPE,
+        [sys.executable, "-m", "chatgenbench.remote.local", str(path)], stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     try:

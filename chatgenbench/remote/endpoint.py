@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 
-from chatgenbench.build.journal import Journal
-from chatgenbench.build.play import completion
 from chatgenbench.errors import InfraError, UserError, shorten
+from chatgenbench.remote import completion
+from chatgenbench.remote.journal import Journal
 from chatgenbench.schema import digest_of
 
 ATTEMPTS = 6
