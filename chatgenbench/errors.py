@@ -9,6 +9,7 @@ ChatGenBenchError                 base; `str(e)` is one clear line for a person
 ├── PlanError                     one system answer that is not a plan: a `system-failed` row
 ├── RenderError                   one plan that cannot be drawn: a `system-failed` row
 └── InfraError                    disk, device, network: rows end `infra-failed`, exit code 3
+    └── SystemGoneError           a system that no longer answers: its run stops here, and goes on when typed again
 """
 
 from __future__ import annotations
@@ -73,6 +74,10 @@ class RenderError(ChatGenBenchError):
 
 class InfraError(ChatGenBenchError):
     """The machine's fault, not the system's: typing the command again may mend it."""
+
+
+class SystemGoneError(InfraError):
+    """A system that is reached over a wire answers nothing any more; what it answered before is kept."""
 
 
 def printable(text: str) -> str:

@@ -170,10 +170,30 @@ class Failure(Noun):
     reason: str = Field(max_length=500)
 
 
+class Costs(Noun):
+    """What one answer cost, as far as anybody counted; None: nobody did.
+
+    Tokens are those of language models, in and out; `device_seconds` is how long the answer held the machine (GPU or
+    CPU) that computed it; `usd` is its price in US dollars.
+    """
+
+    prompt_tokens: int | None = Field(default=None, ge=0, lt=2**40)
+    completion_tokens: int | None = Field(default=None, ge=0, lt=2**40)
+    device_seconds: float | None = Field(default=None, ge=0, lt=2**40, allow_inf_nan=False)
+    usd: float | None = Field(default=None, ge=0, lt=2**40, allow_inf_nan=False)
+
+    @property
+    def tokens(self) -> int | None:
+        """Tokens in and out together, if any were counted."""
+        known = [count for count in (self.prompt_tokens, self.completion_tokens) if count is not None]
+        return sum(known) if known else None
+
+
 class PlannedRow(Noun):
     """One line of `plans.jsonl`: what the system answered for one item (`reason` when it did not).
 
-    `latency` is seconds of the system's time for this row (a batch's time divided by its rows).
+    `latency` is how many seconds the answer took: of its own where the answers of a batch were timed one by one, else
+    the batch's time divided by its rows.  `tokens` is the sum of the two kinds; see `Costs` for the others.
     """
 
     item: str
@@ -182,6 +202,10 @@ class PlannedRow(Noun):
     reason: str | None = None
     latency: float = 0.0
     tokens: int | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    device_seconds: float | None = None
+    usd: float | None = None
 
 
 class RenderRequest(Noun):

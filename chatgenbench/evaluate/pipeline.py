@@ -26,13 +26,14 @@ from chatgenbench.interrupt import held
 from chatgenbench.render import Executor, LocalExecutor, Pool, devices_for, draw, engine_fingerprint
 from chatgenbench.render.checkpoints import dtype_name
 from chatgenbench.schema import DrawnRow, Failure, Item, Outcome, Plan, PlannedRow, digest_of
-from chatgenbench.systems import System, ask, ready
+from chatgenbench.systems import Prices, Spent, System, ask, done, keep, ready
 
 if TYPE_CHECKING:
     from chatgenbench.evaluate.score import Scored, Scorers
 
 #: Answers are kept as each batch ends: small, so that little is asked twice after a kill.
 PLAN_BATCH = 8
+NO_PRICES = Prices()
 
 
 class Progress(Protocol):
@@ -74,7 +75,7 @@ def evaluate(
         folder = open_run(path, settings, benchmark, (system.name, system.revision), provenance)
         items = benchmark.subset(settings.limit)
         pool = Pool(pool_root)
-        plan_stage(folder, benchmark, system, items, progress)
+        plan_stage(folder, benchmark, system, items, progress, settings.prices)
         if settings.draw:
             render_stage(folder, benchmark, items, pool, settings, device, progress)
         return score_stage(folder, benchmark, items, pool, settings, scorers, progress)
@@ -138,25 +139,33 @@ def pick_device(wanted: str) -> str:
 
 
 def plan_stage(
-    folder: RunFolder, benchmark: Benchmark, system: System, items: tuple[Item, ...], progress: Progress
-) -> None:
+    folder: RunFolder, benchmark: Benchmark, system: System, items: tuple[Item, ...], progress: Progress,
+    prices: Prices = NO_PRICES,
+) -> None:  # fmt: skip
     """Ask the system for every item it has not answered yet."""
     answered = {k for k, row in folder.planned().items() if row.outcome is not Outcome.INFRA_FAILED}
     todo = [item.input for item in items if item.id not in answered]
     progress.tick("plan", len(items) - len(todo), len(items))
     if not todo:
         return
-    ready(system, benchmark)
-    with Journal(folder.plans) as book:
-        for done, (chat, answer, seconds) in enumerate(ask(system, todo, benchmark.catalog, PLAN_BATCH), 1):
-            book.append(_planned(chat.id, answer, seconds).model_dump(mode="json"))
-            progress.tick("plan", len(items) - len(todo) + done, len(items))
+    keep(system, folder.path)
+    try:
+        ready(system, benchmark)
+        with Journal(folder.plans) as book:
+            for row, (chat, answer, spent) in enumerate(ask(system, todo, benchmark.catalog, PLAN_BATCH), 1):
+                book.append(planned(chat.id, answer, spent, prices).model_dump(mode="json"))
+                progress.tick("plan", len(items) - len(todo) + row, len(items))
+    finally:
+        done(system)
 
 
-def _planned(item: str, answer: Plan | Failure, seconds: float) -> PlannedRow:
+def planned(item: str, answer: Plan | Failure, spent: Spent, prices: Prices) -> PlannedRow:
+    """A line of plans.jsonl."""
+    costs = spent.costs.model_copy(update={"usd": prices.of(spent.costs)})
+    known = {"item": item, "latency": spent.seconds, "tokens": costs.tokens, **costs.model_dump()}
     if isinstance(answer, Failure):
-        return PlannedRow(item=item, outcome=answer.outcome, reason=answer.reason, latency=seconds)
-    return PlannedRow(item=item, outcome=Outcome.OK, plan=answer, latency=seconds)
+        return PlannedRow(outcome=answer.outcome, reason=answer.reason, **known)
+    return PlannedRow(outcome=Outcome.OK, plan=answer, **known)
 
 
 def picture_seed(settings: Settings, item: str) -> int:
@@ -250,12 +259,18 @@ def _inputs(scored: Scored, rows: list[Row], settings: Settings) -> str:
 
     numbers = [[name, column.tobytes().hex()] for name, column in scored.values.items()]
     sets = [hashlib.sha256(array.tobytes()).hexdigest() for array in (scored.features, scored.reference)]
-    told = [[row.reason, row.drawn and row.drawn.approximated, row.planned.latency] for row in rows]
+    told = [[row.reason, row.drawn and row.drawn.approximated, costs_of(row)] for row in rows]
     weights = {name: _weights(card) for name, card in scored.cards.items()}
     return digest_of([
         chatgenbench.__version__, SCORING, settings.seed, list(settings.metrics), state_of(rows), numbers, sets, told,
         weights,
     ])  # fmt: skip
+
+
+def costs_of(row: Row) -> list[float | None]:
+    """What `summary.json` says of the cost of answers, for one row."""
+    told = row.planned
+    return [told.latency, told.prompt_tokens, told.completion_tokens, told.device_seconds, told.usd]
 
 
 def _summary_of(folder: RunFolder, inputs: str) -> dict[str, Any] | None:

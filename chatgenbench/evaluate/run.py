@@ -19,6 +19,7 @@ from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import InfraError, RunFolderError
 from chatgenbench.evaluate import journal
 from chatgenbench.schema import DrawnRow, PlannedRow
+from chatgenbench.systems import Prices
 
 #: Which text image metrics read: what the person wanted said well, what they typed, or the system's own prompt.
 TextSource = Literal["gold", "input", "plan"]
@@ -38,7 +39,8 @@ class Settings:
 
     `batch_size`, `device`, `executor` and `workers` (None: as many as fit the device) change no identity, only
     provenance; `metrics` are picture metrics beside those every run has, and may be added to a finished run.  Without
-    `draw` the plans are scored and no picture is drawn.
+    `draw` the plans are scored and no picture is drawn.  Prices are US dollars per million tokens read and written and
+    per hour of the machine that answers; they are for the answers of this command, those on disk keep theirs.
     """
 
     benchmark: str
@@ -53,6 +55,14 @@ class Settings:
     workers: int | None = None
     metrics: tuple[str, ...] = ()
     draw: bool = True
+    price_in: float | None = None
+    price_out: float | None = None
+    price_device: float | None = None
+
+    @property
+    def prices(self) -> Prices:
+        """What this run's answers are priced with."""
+        return Prices(self.price_in, self.price_out, self.price_device)
 
 
 class RunFolder:

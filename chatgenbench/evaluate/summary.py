@@ -74,8 +74,23 @@ def summarise(
         "slices": slices,
         "truncation": scored.ledger,
         "seconds_per_plan": float(np.mean([row.planned.latency for row in rows])) if rows else 0.0,
+        "costs": costs(rows),
         "interval": {"level": 0.95, "method": "bootstrap clustered by demonstration", **sets},
     }
+
+
+#: What `costs` tells, beside the seconds that every row has.
+COUNTED = ("prompt_tokens", "completion_tokens", "tokens", "device_seconds", "usd")
+
+
+def costs(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """name -> `rows` for which it was counted, their `total` and `mean`; names that nobody counted are left out."""
+    found = {}
+    for name in COUNTED:
+        known = [value for row in rows if (value := getattr(row.planned, name)) is not None]
+        if known:
+            found[name] = {"rows": len(known), "total": float(np.sum(known)), "mean": float(np.mean(known))}
+    return found
 
 
 def describe(metric: str, cards: Mapping[str, Any]) -> dict[str, Any]:

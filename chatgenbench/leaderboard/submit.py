@@ -18,6 +18,7 @@ from chatgenbench.errors import InfraError, RunFolderError, UserError
 from chatgenbench.evaluate.pipeline import picture_seed
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import Settings
+from chatgenbench.evaluate.summary import costs
 from chatgenbench.leaderboard import columns, keys
 from chatgenbench.leaderboard.manifest import (
     CSV,
@@ -212,11 +213,14 @@ def _claims(entries: Mapping[str, Mapping[str, Any]], means: Mapping[str, float]
     }  # fmt: skip
 
 
-def _cost(run: RunData, cost: Cost) -> Cost:
+def _cost(run: RunData, stated: Cost) -> Cost:
+    """Means per item of what the run counted for every row; what the submitter states comes first."""
+    counted = costs(run.rows)
     seconds = float(np.mean([row.planned.latency for row in run.rows]))
-    told = [row.planned.tokens for row in run.rows if row.planned.tokens is not None]
-    tokens = round(float(np.mean(told)), 3) if len(told) == len(run.rows) else None
+    whole = {name: told["mean"] for name, told in counted.items() if told["rows"] == len(run.rows)}
+    tokens, usd = whole.get("tokens"), whole.get("usd")
     return Cost(
-        seconds=round(seconds, 6) if cost.seconds is None else cost.seconds,
-        tokens=tokens if cost.tokens is None else cost.tokens, usd=cost.usd,
-    )  # fmt: skip
+        seconds=round(seconds, 6) if stated.seconds is None else stated.seconds,
+        tokens=(None if tokens is None else round(tokens, 3)) if stated.tokens is None else stated.tokens,
+        usd=(None if usd is None else round(usd, 9)) if stated.usd is None else stated.usd,
+    )

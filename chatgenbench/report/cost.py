@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.evaluate.rows import Row
+from chatgenbench.evaluate.summary import costs
 from chatgenbench.report import links
 from chatgenbench.report.cards import model_of
 from chatgenbench.report.data import RunData
 from chatgenbench.report.index import SECONDS
 
 Lines = list[tuple[str, str]]
+
+
+def dollars(value: float) -> str:
+    """`US$ 1.25`, and three digits of what is less than a cent."""
+    return f"US$ {value:,.2f}" if value >= 0.1 or value == 0 else f"US$ {value:.3g}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+#: Line of the table, field of a row and how it is written.
+COUNTED: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("Tokens", "tokens", _count),
+    ("Tokens read", "prompt_tokens", _count),
+    ("Tokens written", "completion_tokens", _count),
+    ("Device seconds", "device_seconds", lambda value: duration(value)),
+    ("Price of the answers", "usd", dollars),
+)
 
 
 def cost(run: RunData, benchmark: Benchmark) -> dict[str, Any]:
@@ -35,11 +56,22 @@ def cost(run: RunData, benchmark: Benchmark) -> dict[str, Any]:
 def _planning(run: RunData, total: float) -> Lines:
     seconds = np.array([row.planned.latency for row in run.rows])
     middle, slow = np.quantile(seconds, [0.5, 0.95]) if len(seconds) else (0.0, 0.0)
-    tokens = [row.planned.tokens for row in run.rows if row.planned.tokens is not None]
-    told = f"{sum(tokens):,} over {len(tokens)} rows, {sum(tokens) / len(tokens):,.0f} a row" if tokens else "not told"
     average = duration(float(seconds.mean())) if len(seconds) else duration(0.0)
     times = f"{average} on average, half within {duration(middle)}, 95% within {duration(slow)}"
-    return [("Seconds per plan", times), ("Planning", f"{duration(total)} for {len(run.rows)} rows"), ("Tokens", told)]
+    return [
+        ("Seconds per plan", times),
+        ("Planning", f"{duration(total)} for {len(run.rows)} rows"),
+        *((name, _told(run, field, amount)) for name, field, amount in COUNTED),
+    ]
+
+
+def _told(run: RunData, field: str, amount: Callable[[float], str]) -> str:
+    """What was counted over the rows it was counted for, and a row's share."""
+    known = costs(run.rows).get(field)
+    if known is None:
+        return "not told"
+    rows = f"{known['rows']} rows" if known["rows"] == len(run.rows) else f"{known['rows']} of {len(run.rows)} rows"
+    return f"{amount(known['total'])} over {rows}, {amount(known['mean'])} a row"
 
 
 def _by_picture(run: RunData) -> dict[str, float]:

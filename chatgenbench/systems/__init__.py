@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from chatgenbench.systems.guard import ask, ready
+from chatgenbench.systems.costs import Prices
+from chatgenbench.systems.guard import Spent, ask, done, keep, ready
 from chatgenbench.systems.predictions import Predictions
-from chatgenbench.systems.protocol import System
+from chatgenbench.systems.protocol import Answered, StopRun, System
 from chatgenbench.systems.registry import names, resolve
 
-__all__ = ["Predictions", "System", "ask", "names", "ready", "resolve"]
+__all__ = [
+    "Answered", "Predictions", "Prices", "Spent", "StopRun", "System", "ask", "done", "keep", "names", "ready",
+    "resolve",
+]  # fmt: skip

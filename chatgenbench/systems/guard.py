@@ -7,15 +7,18 @@ not exist.  Every such case ends as a `Failure` of the rows it concerns, with a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from time import perf_counter
 
 from pydantic import ValidationError
 
 from chatgenbench.benchmark import Benchmark, Catalog
 from chatgenbench.errors import ChatGenBenchError, InfraError, PlanError, UnknownNameError, UserError, shorten
-from chatgenbench.schema import Failure, FreestyleInput, Outcome, Plan
-from chatgenbench.systems.protocol import System
+from chatgenbench.schema import Costs, Failure, FreestyleInput, Outcome, Plan
+from chatgenbench.systems.protocol import Answered, StopRun, System
 
 #: Longest reason of a failed row, in characters.
 MAX_REASON = 300
@@ -63,27 +66,54 @@ def ready(system: System, benchmark: Benchmark) -> None:
         raise UserError(one_line(f"system '{system.name}' could not prepare itself: {describe(error)}")) from error
 
 
+@dataclass(frozen=True)
+class Spent:
+    """Seconds that an answer took, and what it cost."""
+
+    seconds: float
+    costs: Costs
+
+
 def ask(
     system: System, inputs: Iterable[FreestyleInput], catalog: Catalog, batch_size: int
-) -> Iterator[tuple[FreestyleInput, Plan | Failure, float]]:
-    """Yield (input, answer, seconds) for each input, in order, asking `batch_size` inputs at a time.
+) -> Iterator[tuple[FreestyleInput, Plan | Failure, Spent]]:
+    """Yield (input, answer, spent) for each input, in order, asking `batch_size` inputs at a time.
 
-    Seconds are the batch's time divided by its rows.  When the system raises, the answers it gave before stand and
-    the rest of the batch fails; when it gives more or fewer answers than inputs, the whole batch fails, because
-    nobody can say which answer belongs to which input.  KeyboardInterrupt passes through.
+    Seconds are the batch's time divided by its rows, unless the system timed its answers one by one.  A system that
+    runs on this machine holds it for that time: these are its device seconds, unless it counted them.  When the system
+    raises, the answers it gave before stand and the rest of the batch fails; when it gives more or fewer answers than
+    inputs, the whole batch fails, because nobody can say which answer belongs to which input.
+
+    Raises:
+        UserError, InfraError: what a system that can answer nothing more stops the run with (`StopRun`), after the
+            answers it gave before.  KeyboardInterrupt passes through.
     """
     fitting = Fitting(catalog)
+    here = bool(getattr(system, "runs_here", True))
     waiting = iter(inputs)
     while batch := tuple(islice(waiting, batch_size)):
         start = perf_counter()
-        answers = _collect(system, batch)
+        answers, stop = _collect(system, batch)
         seconds = (perf_counter() - start) / len(batch)
-        for chat, answer in zip(batch, answers, strict=True):
-            yield chat, _settle(answer, fitting), seconds
+        for chat, answer in zip(batch, answers, strict=stop is None):
+            found = answer.answer if isinstance(answer, Answered) else answer
+            yield chat, _settle(found, fitting), _spent(answer, seconds, here)
+        if stop is not None:
+            raise stop.error from None
 
 
-def _collect(system: System, batch: Sequence[FreestyleInput]) -> list[object]:
-    """As many answers as inputs, of whatever type."""
+def _spent(answer: object, seconds: float, here: bool) -> Spent:
+    costs = Costs()
+    if isinstance(answer, Answered):
+        seconds = seconds if answer.seconds is None else answer.seconds
+        costs = answer.costs
+    if here and costs.device_seconds is None:
+        costs = costs.model_copy(update={"device_seconds": seconds})
+    return Spent(seconds, costs)
+
+
+def _collect(system: System, batch: Sequence[FreestyleInput]) -> tuple[list[object], StopRun | None]:
+    """As many answers as inputs, of whatever type; or those given before the system stopped the run."""
     answers: list[object] = []
     try:
         # one more than asked for is enough to know: an endless generator must not hang the run
@@ -91,15 +121,30 @@ def _collect(system: System, batch: Sequence[FreestyleInput]) -> list[object]:
             answers.append(answer)
     except KeyboardInterrupt:
         raise
+    except StopRun as stop:
+        return answers[: len(batch)], stop
     except BaseException as error:  # a cancelled task, an exit or a closed generator ends no run of ours
         outcome = Outcome.INFRA_FAILED if isinstance(error, InfraError) else Outcome.SYSTEM_FAILED
         failure = Failure(outcome=outcome, reason=one_line(f"the system raised {describe(error)}"))
-        return [*answers, *[failure] * len(batch)][: len(batch)]
+        return [*answers, *[failure] * len(batch)][: len(batch)], None
     if len(answers) == len(batch):
-        return answers
+        return answers, None
     given = f"more than {len(batch)}" if len(answers) > len(batch) else str(len(answers))
     reason = f"the system gave {given} answers to {len(batch)} inputs: which belongs to which cannot be known"
-    return [Failure(reason=reason)] * len(batch)
+    return [Failure(reason=reason)] * len(batch), None
+
+
+def keep(system: System, folder: Path) -> None:
+    """Show a system that keeps a journal of its own the run's folder."""
+    if callable(shown := getattr(system, "keep_in", None)):
+        shown(folder)
+
+
+def done(system: System) -> None:
+    """Tell a system that there is nothing more to ask; what it raises at that is no row's fault."""
+    if callable(close := getattr(system, "close", None)):
+        with suppress(Exception):
+            close()
 
 
 def _settle(answer: object, fitting: Fitting) -> Plan | Failure:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from chatgenbench.benchmark import Benchmark, Catalog
 from chatgenbench.errors import InfraError, UserError
-from chatgenbench.schema import Arguments, Demonstration, Failure, FreestyleInput, Outcome, Plan
-from chatgenbench.systems import ask, ready
+from chatgenbench.schema import Arguments, Costs, Demonstration, Failure, FreestyleInput, Outcome, Plan
+from chatgenbench.systems import Answered, Prices, StopRun, ask, ready
 
 ARGUMENTS = Arguments(sampler="Euler", steps=20, cfg_scale=3, width=64, height=64)
 PLAN = Plan(prompt="a cat", model="inkSketch_v1", arguments=ARGUMENTS)
@@ -40,7 +40,7 @@ def asked(
     inputs = [item.input for item in benchmark.items]
     rows = list(ask(Stub(answer), inputs, benchmark.catalog, batch_size))
     assert [chat for chat, _, _ in rows] == inputs
-    assert all(seconds >= 0 for _, _, seconds in rows)
+    assert all(spent.seconds >= 0 for _, _, spent in rows)
     return [found for _, found, _ in rows]
 
 
@@ -123,6 +123,60 @@ def test_what_a_system_raises_decides_the_outcome(benchmark: Benchmark, error: B
     found = asked(benchmark, answer)
     assert {f.outcome for f in found if isinstance(f, Failure)} == {outcome}
     assert len(found) == 5
+
+
+@pytest.mark.parametrize("error", [UserError("the key is refused"), InfraError("gone")])
+def test_a_system_may_stop_the_run_after_what_it_answered(benchmark: Benchmark, error: UserError | InfraError) -> None:
+    def answer(batch: Sequence[FreestyleInput]) -> Iterator[Plan]:
+        yield PLAN
+        if batch[0].id == "i3":
+            raise StopRun(error)
+        yield PLAN
+
+    rows = []
+    answers = ask(Stub(answer), [item.input for item in benchmark.items], benchmark.catalog, 2)
+    with pytest.raises(type(error)) as caught:
+        rows.extend(row for row in answers)
+    assert caught.value is error
+    assert [chat.id for chat, _, _ in rows] == ["i1", "i2", "i3"]
+
+
+def test_costs_are_those_a_system_counted_and_the_time_it_held_this_machine(benchmark: Benchmark) -> None:
+    told = Costs(prompt_tokens=900, completion_tokens=100, device_seconds=0.5, usd=0.25)
+    inputs = [item.input for item in benchmark.items]
+
+    def answer(batch: Sequence[FreestyleInput]) -> Iterator[Plan | Answered]:
+        yield Answered(PLAN, told, seconds=1.5)
+        yield from [PLAN] * (len(batch) - 1)
+
+    (_, one, first), (_, two, second) = list(ask(Stub(answer), inputs, benchmark.catalog, 2))[:2]  # type: ignore[arg-type]
+    assert one == two == PLAN
+    assert (first.seconds, first.costs) == (1.5, told)
+    assert second.costs == Costs(device_seconds=second.seconds)
+    away = Stub(answer)  # type: ignore[arg-type]
+    away.runs_here = False  # type: ignore[attr-defined]
+    assert list(ask(away, inputs, benchmark.catalog, 2))[1][2].costs == Costs()
+
+
+@pytest.mark.parametrize(
+    ("prices", "costs", "usd"),
+    [
+        (Prices(), Costs(prompt_tokens=10, completion_tokens=10, device_seconds=3), None),
+        (Prices(), Costs(usd=0.5), 0.5),
+        (Prices(2, 8), Costs(prompt_tokens=1_000_000, completion_tokens=500_000), 6.0),
+        (Prices(2, 8), Costs(prompt_tokens=1_000_000), None),
+        (Prices(2), Costs(prompt_tokens=1_000_000, completion_tokens=1), None),
+        (Prices(2, 8), Costs(prompt_tokens=1, completion_tokens=1, usd=0), 0),
+        (Prices(device_hour=3.6), Costs(device_seconds=10), 0.01),
+        (Prices(1, 1, 3.6), Costs(prompt_tokens=0, completion_tokens=0, device_seconds=10), 0.01),
+        (Prices(device_hour=3.6), Costs(prompt_tokens=10), None),
+        (Prices(1, 1, 3.6), Costs(prompt_tokens=500_000, completion_tokens=0), 0.5),
+    ],
+)
+def test_a_price_is_told_or_follows_from_stated_prices_and_is_never_invented(
+    prices: Prices, costs: Costs, usd: float | None
+) -> None:
+    assert prices.of(costs) == (None if usd is None else pytest.approx(usd))
 
 
 def test_ctrl_c_passes_through(benchmark: Benchmark) -> None:

@@ -41,6 +41,8 @@ class Predictions:
         PredictionsError: on construction, for a file that cannot be used; several problems are listed at once.
     """
 
+    runs_here = False
+
     def __init__(self, path: Path, benchmark: Benchmark) -> None:
         self.name = path.stem
         self._path = path
