@@ -7,7 +7,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-BENCHMARK = ("benchmark.json", "catalog.jsonl", "demonstrations.jsonl", "items.jsonl", "pictures", "models")
+FILES = ("benchmark.json", "catalog.jsonl", "demonstrations.jsonl", "items.jsonl", "train_inputs.jsonl")
+BENCHMARK = (*FILES, "pictures", "models")
 
 
 class DataHook(BuildHookInterface[Any]):

@@ -1,8 +1,9 @@
 """Load a benchmark: the bundled miniature, a folder, or a dataset on the Hugging Face hub.
 
 A benchmark folder holds `benchmark.json` (name, version, label, metric weights), `catalog.jsonl`,
-`demonstrations.jsonl`, `items.jsonl`, and the pictures and weights those files name by relative path.  A dataset in
-its release form has to be hydrated first: it leaves out prompts and pictures that are not its builder's to hand on.
+`demonstrations.jsonl`, `items.jsonl`, and the pictures and weights those files name by relative path; it may hold
+`train_inputs.jsonl`, chats of the training demonstrations for who trains a system.  A dataset in its release form has
+to be hydrated first: it leaves out prompts and pictures that are not its builder's to hand on.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from typing import Literal, TypeVar
 from pydantic import ConfigDict, ValidationError
 
 from chatgenbench.errors import BenchmarkError, UnknownNameError, shorten
-from chatgenbench.schema import Demonstration, Item, ModelRecord, Noun, Split
+from chatgenbench.schema import Demonstration, Item, ModelRecord, Noun, Split, TrainInput
 
 #: Files that make up the benchmark's identity; their bytes are its hash.
 FILES = ("benchmark.json", "catalog.jsonl", "demonstrations.jsonl", "items.jsonl")
+#: Chats of the training demonstrations.  No part of the hash: what a system was trained on changes no item.
+TRAIN_INPUTS = "train_inputs.jsonl"
 BUNDLED = ("miniature",)
 
 N = TypeVar("N", bound=Noun)
@@ -109,6 +112,30 @@ class Benchmark:
     def train(self) -> tuple[Demonstration, ...]:
         """The demonstrations a system may learn from."""
         return tuple(d for d in self.demonstrations.values() if d.split == "train")
+
+    @cached_property
+    def train_inputs(self) -> tuple[TrainInput, ...]:
+        """Chats of the training demonstrations, in the file's order; empty where the benchmark has none.
+
+        Raises:
+            BenchmarkError: a line that cannot be read, or that belongs to no training demonstration.
+        """
+        path = self.root / TRAIN_INPUTS
+        found = tuple(_unique(path, TrainInput).values()) if path.is_file() else ()
+        known = {d.id for d in self.train}
+        for chat in found:
+            if chat.demonstration not in known:
+                told, of = shorten(chat.id, 80), shorten(chat.demonstration, 80)
+                raise BenchmarkError(f"{path}: chat '{told}' is of '{of}', no training demonstration")
+        return found
+
+    @cached_property
+    def train_hash(self) -> str:
+        """sha256 (64 hex digits) over what a system may be trained on: training demonstrations and their chats."""
+        digest = hashlib.sha256()
+        for one in (*self.train, *self.train_inputs):
+            digest.update(one.model_dump_json().encode() + b"\n")
+        return digest.hexdigest()
 
     @cached_property
     def by_id(self) -> dict[str, Item]:

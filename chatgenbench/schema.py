@@ -154,6 +154,15 @@ class Item(Noun):
     slices: dict[str, str] = Field(default_factory=dict)
 
 
+class TrainInput(Noun):
+    """A chat that might have led to a training demonstration: what systems that are trained learn from."""
+
+    id: str
+    input: FreestyleInput
+    demonstration: str
+    slices: dict[str, str] = Field(default_factory=dict)
+
+
 class Outcome(StrEnum):
     """How a row ended; every row ends as exactly one of these and stays in the denominator."""
 

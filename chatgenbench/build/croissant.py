@@ -56,6 +56,7 @@ JSON_LINES = {
     "catalog.jsonl": "The models that a plan may name.",
     "demonstrations.jsonl": "Plans and pictures of people.",
     "items.jsonl": "The items of the benchmark.",
+    "train_inputs.jsonl": "Chats of training demonstrations.",
     "records.jsonl": "Provenance and hashes of the demonstrations.",
     "chats.jsonl": "Every freestyle input and how it was made.",
 }

@@ -1,6 +1,7 @@
 """The last stage: a folder that is a benchmark, a Hugging Face dataset, and says what it is made of.
 
     benchmark.json catalog.jsonl demonstrations.jsonl items.jsonl pictures/    what `chatgenbench eval` reads
+    train_inputs.jsonl    chats of training demonstrations (`--with-train`), what `chatgenbench train` reads besides
     records.jsonl    provenance of the demonstrations: page, licence, hashes of prompt and picture
     chats.jsonl      every freestyle input with persona, style, language model, request, response id and seed
     data/            the same as Parquet, one row per freestyle input

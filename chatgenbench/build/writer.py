@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from chatgenbench.benchmark import Manifest
+from chatgenbench.benchmark import TRAIN_INPUTS, Manifest
 from chatgenbench.build import croissant, datacard
 from chatgenbench.build.contents import About, Chat, Provenance
 from chatgenbench.build.draft import Lines, line_of, place, write_sums
 from chatgenbench.build.tables import Tables
 from chatgenbench.build.workspace import pretty
 from chatgenbench.errors import InfraError, UserError
-from chatgenbench.schema import Demonstration, Item, ModelRecord
+from chatgenbench.schema import Demonstration, Item, ModelRecord, TrainInput
 
 
 class Writer:
@@ -83,12 +83,12 @@ class Writer:
             place(source, self.draft / name)
 
     def _items(self, demonstrations: Lines, chats: Iterable[Chat], kept: Lines) -> None:
-        """Chats whose demonstration and reference pictures are there; those of test demonstrations are items.
+        """Chats whose demonstration and reference pictures are there: items, or of a training demonstration.
 
         One item without a picture would switch the picture metrics off for all: where any test demonstration has one,
         inputs of those without are left out.
         """
-        with (self.draft / "items.jsonl").open("wb") as file:
+        with (self.draft / "items.jsonl").open("wb") as items, (self.draft / TRAIN_INPUTS).open("wb") as train:
             for chat in chats:
                 if chat.demonstration not in demonstrations:
                     self.left_out["freestyle inputs whose demonstration is not there"] += 1
@@ -102,7 +102,9 @@ class Writer:
                     kept.add(chat.id, chat)
                     self.tally.chat(chat.input, gold)
                     if gold.split != "train":
-                        file.write(line_of(_item(chat, gold)) + b"\n")
+                        items.write(line_of(_item(chat, gold)) + b"\n")
+                    else:
+                        train.write(line_of(_train_input(chat)) + b"\n")
         if not self.tally.items:
             raise UserError("no freestyle input belongs to a test demonstration: collect more, or ask for more inputs")
 
@@ -160,6 +162,11 @@ def _item(chat: Chat, gold: Demonstration) -> Item:
     return Item.model_validate(
         {"id": chat.id, "input": chat.input, "demonstration": gold.id, "split": gold.split, "slices": slices}
     )
+
+
+def _train_input(chat: Chat) -> TrainInput:
+    slices = {"style": chat.style} if chat.style else {}
+    return TrainInput(id=chat.id, input=chat.input, demonstration=chat.demonstration, slices=slices)
 
 
 def _sorted(value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from chatgenbench.schema import Demonstration, FreestyleInput, Item, ModelRecord, Noun, Plan
+from chatgenbench.schema import Demonstration, FreestyleInput, Item, ModelRecord, Noun, Plan, TrainInput
 
 PUBLIC: dict[str, type[Noun]] = {
     "freestyle_input": FreestyleInput,
@@ -16,6 +16,7 @@ PUBLIC: dict[str, type[Noun]] = {
     "model_record": ModelRecord,
     "demonstration": Demonstration,
     "item": Item,
+    "train_input": TrainInput,
 }
 
 

@@ -44,7 +44,7 @@ def test_files_are_named_with_their_checksums(folder: Path) -> None:
     told = json.loads((folder / "croissant.json").read_text("utf-8"))
     assert told["version"] == "1.0.0"
     assert told["datePublished"] == "2026-01-02"
-    assert len(told["distribution"]) == 8
+    assert len(told["distribution"]) == 9
     for file in told["distribution"]:
         path = folder / file["contentUrl"]
         assert file["sha256"] == sha256_of(path)

@@ -76,6 +76,11 @@ def test_a_release_leaves_out_what_is_not_ours(root: Path) -> None:
             assert f"lighthouse number {number},".encode() not in everything
     assert len(_lines(folder / "chats.jsonl")) == 8
     assert _lines(folder / "chats.jsonl")[0]["response_id"] == "r-1"
+    told = {chat["id"]: chat["demonstration"] for chat in _lines(folder / "chats.jsonl")}
+    items = {item["id"] for item in _lines(folder / "items.jsonl")}
+    to_train_on = {chat["id"]: chat["demonstration"] for chat in _lines(folder / "train_inputs.jsonl")}
+    assert to_train_on == {key: value for key, value in told.items() if key not in items}
+    assert to_train_on
 
 
 def test_everything_open_needs_no_hydration(tmp_path: Path) -> None:

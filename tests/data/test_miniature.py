@@ -62,6 +62,33 @@ def test_kinds_are_what_they_say(miniature: Benchmark) -> None:
         assert all((miniature.root / p).is_file() for p in pictures)
 
 
+def test_every_training_demonstration_has_a_chat_that_gives_nothing_away(miniature: Benchmark) -> None:
+    chats = miniature.train_inputs
+    assert [c.demonstration for c in chats] == [d.id for d in miniature.train]
+    assert Counter(c.input.kind for c in chats) == {"single": 214, "multimodal": 56, "history": 50}
+    trained = {d.picture for d in miniature.train}
+    names = [n for r in miniature.catalog if r.type == "lora" for n in (r.name, r.file_stem, *r.trigger_words)]
+    for chat in chats:
+        assert chat.id == chat.input.id
+        assert not VENDORS.search(chat.input.text), chat.id
+        assert not any(name.lower() in chat.input.text.lower() for name in names), chat.id
+        assert (len(chat.input.messages) > 2) == (chat.input.kind == "history")
+        assert bool(chat.input.images) == (chat.input.kind == "multimodal")
+        assert trained - {miniature.demonstrations[chat.demonstration].picture} >= set(chat.input.images)
+
+
+def _runs(text: str, length: int) -> set[tuple[str, ...]]:
+    words = re.findall(r"[a-z0-9']+", text.lower())
+    return {tuple(words[i : i + length]) for i in range(len(words) - length + 1)}
+
+
+def test_no_training_chat_is_a_test_chat_again(miniature: Benchmark) -> None:
+    tested = set().union(*(_runs(item.input.text, 6) for item in miniature.items))
+    assert not [chat.id for chat in miniature.train_inputs if _runs(chat.input.text, 6) & tested]
+    texts = [chat.input.text for chat in miniature.train_inputs]
+    assert len(set(texts)) == len(texts)
+
+
 def test_no_demonstration_crosses_a_split_and_few_shot_models_are_rare_in_training(miniature: Benchmark) -> None:
     assert not {i.demonstration for i in miniature.items} & {d.id for d in miniature.train}
     assert len({i.demonstration for i in miniature.items}) == len(miniature.items)
