@@ -241,8 +241,11 @@ def _started(folder: Path) -> tuple[str, str]:
 
 def list_systems(console: Console) -> None:
     from chatgenbench.systems import names
+    from chatgenbench.systems.stages import stage_names
 
     _table(console, "Systems", ("name", "what it answers"), list(names()))
+    title = "Stages: --system 'writer | chooser | arguer', where any system is a stage too"
+    _table(console, title, ("name", "role", "what it does"), stage_names())
 
 
 def list_models(benchmark: str, console: Console) -> None:

@@ -4,6 +4,7 @@
     NAME                         an entry point of the group `chatgenbench.systems`
     module:Object                a class, factory or instance; the current folder is importable
     plans.csv, plans.jsonl       a predictions file
+    writer | chooser | arguer    stages, or one of them; systems are stages too (`chatgenbench.systems.stages`)
 
 A class or factory is called with no arguments, or with `seed=` where its signature names it.
 """
@@ -29,6 +30,7 @@ from chatgenbench.systems.declare import BUILTINS
 from chatgenbench.systems.guard import describe, one_line
 from chatgenbench.systems.predictions import SUFFIXES, Predictions
 from chatgenbench.systems.protocol import System
+from chatgenbench.systems.stages import STAGES, compose, find, is_composed
 
 GROUP = "chatgenbench.systems"
 HINT = "`chatgenbench systems` lists them; or give module:Object, a .csv or a .jsonl file"
@@ -46,6 +48,8 @@ def resolve(spec: str, benchmark: Benchmark, seed: int) -> System:
         PredictionsError: a predictions file that cannot be used.
         UserError: a module, object or entry point that cannot be loaded or is no system.
     """
+    if is_composed(spec):
+        return compose(spec, benchmark, seed, lambda part: resolve(part, benchmark, seed))
     if spec in BUILTINS:
         return BUILTINS[spec].make(benchmark, seed)
     if (point := _entry_points().get(spec)) is not None:
@@ -58,9 +62,12 @@ def resolve(spec: str, benchmark: Benchmark, seed: int) -> System:
         )
     if Path(spec).suffix.lower() in SUFFIXES:
         return Predictions(Path(spec), benchmark)
+    if find(spec) is not None:
+        return compose(spec, benchmark, seed, lambda part: resolve(part, benchmark, seed))
     if _IMPORT.fullmatch(spec):
         return _outsider(spec, lambda: _import(spec), seed)
-    raise UnknownNameError("system", spec, [name for name, _ in names()], HINT)
+    known = [*(name for name, _ in names()), *STAGES]
+    raise UnknownNameError("system", spec, known, HINT)
 
 
 def names() -> list[tuple[str, str]]:

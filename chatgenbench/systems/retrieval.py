@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from chatgenbench.benchmark import Benchmark, Catalog
 from chatgenbench.schema import Demonstration, FreestyleInput, Plan
 from chatgenbench.systems.declare import builtin
+from chatgenbench.systems.ranking.corpus import newest_first
 from chatgenbench.systems.training import require
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Retrieval:
         self._index = prompts + looks[[used[model] for model in self._models]]
 
     def plan(self, inputs: Sequence[FreestyleInput]) -> Iterator[Plan]:
-        scores = self._encoder.encode([_newest_first(chat) for chat in inputs]) @ self._index.T
+        scores = self._encoder.encode([newest_first(chat) for chat in inputs]) @ self._index.T
         for row in scores:
             yield self._answer(row)
 
@@ -58,8 +59,3 @@ class Retrieval:
         best = self._train[order[0]].plan
         arguments = best.arguments.model_copy(update={"seed": None})
         return best.model_copy(update={"model": ranking[0], "arguments": arguments, "ranking": ranking})
-
-
-def _newest_first(chat: FreestyleInput) -> str:
-    """The person's turns, last one first: should a long chat be cut, it is cut where it matters least."""
-    return "\n".join(m.text for m in reversed(chat.messages) if m.role == "user")
