@@ -86,6 +86,20 @@ class Shelf:
             warm.pipeline.disable_lora()
         return warm.pipeline
 
+    def holds(self, checkpoint: str, lora: str | None) -> bool:
+        """Whether a base is warm, with this LoRA on it if one is given."""
+        warm = self._warm.get(checkpoint)
+        return warm is not None and (lora is None or lora in warm.loras)
+
+    def ready(self, kind: str, sha256: str) -> None:
+        """Have a record's files here and checked, without loading them; another thread may draw meanwhile.
+
+        Raises:
+            BenchmarkError: as `take` would.
+        """
+        with self._checked(self.record(kind, sha256)):
+            pass
+
     def clear(self) -> None:
         """Drop every pipeline."""
         self._warm.clear()

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, ChatGenBenchError, InfraError, RenderError, shorten
 from chatgenbench.render.checkpoints import LIMIT, Shelf
+from chatgenbench.render.costs import Weights, network_calls
 from chatgenbench.render.executor import Picture, Undrawn
 from chatgenbench.render.infotext import describe, write
 from chatgenbench.render.leases import Lease
 from chatgenbench.render.pool import Pool
+from chatgenbench.render.prefetch import Prefetch
 from chatgenbench.render.samplers import resolve
 from chatgenbench.render.schedulers import scheduler_for, timesteps_for
+from chatgenbench.render.timings import Drawn, Loaded, Timings, device_name
+from chatgenbench.render.weights import weight_files
 from chatgenbench.schema import Failure, Outcome, RenderRequest
 
 if TYPE_CHECKING:
@@ -46,7 +50,8 @@ class InlineExecutor:
     Args:
         benchmark: catalog and weights.
         pool: where pictures go, each as soon as it is drawn.
-        batch_size: pictures per pipeline call, at least 1.  Halved where memory runs out.
+        batch_size: pictures per pipeline call, at least 1.  Halved where memory runs out, and from then on for all
+            pictures of that model and shape.
         device: "cpu", "cuda" or "cuda:N".
         limit: bytes of weights kept warm.
     """
@@ -57,26 +62,70 @@ class InlineExecutor:
         self.pool, self.batch_size = pool, batch_size
         self.shelf = Shelf(benchmark, device, limit)
         self._configs: dict[str, dict[str, Any]] = {}
+        self._fits: dict[tuple[Any, ...], int] = {}
+        self._timings, self._device = Timings(), device_name(device)
+        self._prefetch = Prefetch(self._prepare)
 
-    def run(self, leases: Iterable[Lease]) -> Iterator[Picture | Undrawn]:
-        """Draw every request; see `Executor.run`."""
-        for lease in leases:
-            yield from self._lease(lease)
+    def run(self, leases: Iterable[Lease], then: Weights | None = None) -> Iterator[Picture | Undrawn]:
+        """Draw every request; see `Executor.run`.  `then` is what will probably be drawn with after these."""
+        listed = list(leases)
+        for lease, following in zip(listed, _next_weights(listed, then), strict=True):
+            yield from self._lease(lease, following)
 
     def close(self) -> None:
         """Free the weights."""
+        self._prefetch.close()
         self.shelf.clear()
 
-    def _lease(self, lease: Lease) -> Iterator[Picture | Undrawn]:
-        shared = lease.shared
+    def _lease(self, lease: Lease, then: Weights | None) -> Iterator[Picture | Undrawn]:
         try:
-            pipeline = self.shelf.take(shared.checkpoint, shared.lora, shared.lora_weight)
+            pipeline = self._pipeline(lease.shared)
         except (BenchmarkError, MemoryError, RuntimeError) as error:
             _raise_if_device_lost(error)
             yield from (_undrawn(request, Outcome.INFRA_FAILED, error) for request in lease.requests)
             return
+        self._prefetch.want(then)
         for start in range(0, len(lease.requests), self.batch_size):
-            yield from self._batch(pipeline, lease.requests[start : start + self.batch_size])
+            yield from self._fitting(pipeline, lease.requests[start : start + self.batch_size])
+
+    def _pipeline(self, shared: RenderRequest) -> Any:
+        """The pipeline with base and LoRA, each load timed."""
+        base, lora = shared.checkpoint, shared.lora
+        if not self.shelf.holds(base, None):
+            self._prefetch.settle(base)
+            self._timed("checkpoint", base, lambda: self.shelf.take(base, None, 1.0))
+        if lora is None or self.shelf.holds(base, lora):
+            return self.shelf.take(base, lora, shared.lora_weight)
+        self._prefetch.settle(lora)
+        return self._timed("lora", lora, lambda: self.shelf.take(base, lora, shared.lora_weight))
+
+    def _timed(self, kind: str, key: str, load: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        pipeline = load()
+        seconds = time.perf_counter() - started
+        self._timings.add(Loaded(self._device, kind, key, self._bytes(kind, key), seconds))
+        return pipeline
+
+    def _bytes(self, kind: str, key: str) -> int:
+        located = self.shelf.resolver.fetch(self.shelf.record(kind, key))
+        return sum(file.stat().st_size for file in weight_files(located.path))
+
+    def _prepare(self, weights: Weights) -> None:
+        """Have the files of base and LoRA here and checked, unless they are loaded already."""
+        base, lora = weights
+        if not self.shelf.holds(base, None):
+            self.shelf.ready("checkpoint", base)
+        if lora is not None and not self.shelf.holds(base, lora):
+            self.shelf.ready("lora", lora)
+
+    def _fitting(self, pipeline: Any, requests: Sequence[RenderRequest]) -> Iterator[Picture | Undrawn]:
+        """Draw one batch, at once in the halves into which lack of memory would cut it again."""
+        fits = self._fits.get(_room(requests[0]), self.batch_size)
+        if len(requests) <= fits:
+            yield from self._batch(pipeline, requests)
+            return
+        for half in _halves(requests):
+            yield from self._fitting(pipeline, half)
 
     def _batch(self, pipeline: Any, requests: Sequence[RenderRequest]) -> Iterator[Picture | Undrawn]:
         """Draw one batch; on trouble draw it in halves (memory) or one by one, so that only the guilty row fails."""
@@ -89,15 +138,23 @@ class InlineExecutor:
             if len(requests) == 1:
                 yield _undrawn(requests[0], _blame(error), error)
                 return
-            size = (len(requests) + 1) // 2 if memory else 1
-            parts = [requests[start : start + size] for start in range(0, len(requests), size)]
+            parts = _halves(requests) if memory else [[request] for request in requests]
+            if memory:
+                self._fits[_room(requests[0])] = len(parts[0])
         else:
-            seconds = (time.perf_counter() - started) / len(requests)
-            yield from self._keep(requests, images, seconds)
+            seconds = time.perf_counter() - started
+            self._note(requests, seconds)
+            yield from self._keep(requests, images, seconds / len(requests))
             return
         _free_memory(self.shelf.device, memory)  # outside the handler, whose traceback keeps tensors alive
         for part in parts:
-            yield from self._batch(pipeline, part)
+            yield from self._fitting(pipeline, part)
+
+    def _note(self, requests: Sequence[RenderRequest], seconds: float) -> None:
+        one = requests[0]
+        family = self.shelf.record("checkpoint", one.checkpoint).base_model
+        calls, pixels = network_calls(one), one.width * one.height
+        self._timings.add(Drawn(self._device, family, calls, one.cfg_scale > 1, pixels, len(requests), seconds))
 
     def _draw(self, pipeline: Any, requests: Sequence[RenderRequest]) -> list[Image | None]:
         """One pipeline call.  None stands for a picture with values that are not numbers."""
@@ -142,6 +199,29 @@ class InlineExecutor:
         checkpoint = self.shelf.record("checkpoint", request.checkpoint)
         lora = None if request.lora is None else self.shelf.record("lora", request.lora)
         return write(describe(request, checkpoint, lora))
+
+
+def _next_weights(leases: Sequence[Lease], then: Weights | None) -> list[Weights | None]:
+    """For each lease the next weights that are other than its own; after the last ones, `then`."""
+    found: list[Weights | None] = []
+    following: Weights | None = then
+    for at in range(len(leases) - 1, -1, -1):
+        mine = (leases[at].shared.checkpoint, leases[at].shared.lora)
+        if at + 1 < len(leases):
+            after = (leases[at + 1].shared.checkpoint, leases[at + 1].shared.lora)
+            following = after if after != mine else following
+        found.append(following if following != mine else None)
+    return found[::-1]
+
+
+def _halves(requests: Sequence[RenderRequest]) -> list[Sequence[RenderRequest]]:
+    size = (len(requests) + 1) // 2
+    return [requests[:size], requests[size:]]
+
+
+def _room(request: RenderRequest) -> tuple[Any, ...]:
+    """What decides how many pictures fit into memory at once."""
+    return request.checkpoint, request.lora, request.width, request.height, request.cfg_scale > 1
 
 
 @contextmanager

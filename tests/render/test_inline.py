@@ -138,7 +138,12 @@ class LittleMemory(InlineExecutor):
 
     most = 3
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.tried: list[int] = []
+
     def _draw(self, pipeline: Any, requests: Sequence[RenderRequest]) -> list[Image | None]:
+        self.tried.append(len(requests))
         if len(requests) > self.most:
             torch.empty(2**50, dtype=torch.uint8)
         return super()._draw(pipeline, requests)
@@ -150,6 +155,19 @@ def test_when_memory_runs_out_the_batch_is_halved(benchmark: Benchmark, plan: Pl
     pictures = [result for result in results if isinstance(result, Picture)]
     assert len(pictures) == 8
     assert len({picture.seconds for picture in pictures}) == 4  # 8, then 4 and 4, then four times 2
+
+
+def test_what_fits_is_found_once_for_each_shape_and_cuts_batches_as_failing_would(
+    benchmark: Benchmark, plan: PlanOf, pool: Pool
+) -> None:
+    executor = LittleMemory(benchmark, pool, batch_size=8)
+    small = requests_of(benchmark, *(plan(seed=seed) for seed in range(22)))
+    assert all(isinstance(result, Picture) for result in executor.run(lease_requests(small)))
+    assert executor.tried == [8, 4, 2, 2, 2, 2, *[2] * 4, *[2, 1] * 2]
+    executor.tried.clear()
+    wide = requests_of(benchmark, *(plan(seed=seed, width=40) for seed in range(4)))
+    assert all(isinstance(result, Picture) for result in executor.run(lease_requests(wide)))
+    assert executor.tried == [4, 2, 2]
 
 
 def test_what_never_fits_in_memory_is_the_machines_fault(benchmark: Benchmark, plan: PlanOf, pool: Pool) -> None:
