@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from chatgenbench.benchmark import Benchmark
-from chatgenbench.errors import UnknownNameError, UserError
+from chatgenbench.errors import InfraError, UnknownNameError, UserError
 from chatgenbench.schema import Failure, FreestyleInput, Plan
 from chatgenbench.systems import ask, ready, resolve
+from chatgenbench.systems.guard import done, keep
 from chatgenbench.systems.stages import STAGES, stage_names
 from chatgenbench.systems.stages.protocol import Arguer, Chooser, Writer
 
@@ -173,3 +174,51 @@ def test_the_nearest_prompts_arguments_are_those_of_the_chosen_model(
     assert {p.arguments.steps for p in found} == {30}
     assert {p.arguments.seed for p in found} == {None}
     assert plans("chat | fixed:plainBase_v0 | nearest-args", benchmark, inputs)[0].arguments.steps == 20
+
+
+REMOTE = """
+from chatgenbench.errors import InfraError
+from chatgenbench.schema import Arguments, Costs, Plan
+from chatgenbench.systems.protocol import Answered, StopRun
+
+
+class Remote:
+    name, revision, runs_here = "remote", "1", False
+    closed = kept = 0
+
+    def prepare(self, catalog, train):
+        self.model = sorted(catalog.records)[0]
+
+    def keep_in(self, folder):
+        Remote.kept += 1
+
+    def close(self):
+        Remote.closed += 1
+
+    def plan(self, inputs):
+        for chat in inputs:
+            if chat.id == "i4":
+                raise StopRun(InfraError("the endpoint is gone"))
+            plan = Plan(prompt="x", model=self.model,
+                        arguments=Arguments(sampler="Euler", steps=9, cfg_scale=2, width=64, height=64))
+            yield Answered(plan, Costs(prompt_tokens=100, completion_tokens=7, device_seconds=0.5))
+"""
+
+
+def test_costs_of_a_system_among_the_stages_are_counted_once_and_its_end_ends_the_run(
+    benchmark: Benchmark, inputs: list[FreestyleInput], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "remote_system.py").write_text(REMOTE)
+    monkeypatch.chdir(tmp_path)
+    system = resolve("remote_system:Remote | bm25-cards | remote_system:Remote", benchmark, 0)
+    keep(system, tmp_path)
+    ready(system, benchmark)
+    told = []
+    with pytest.raises(InfraError, match="the endpoint is gone"):
+        for chat, _, spent in ask(system, inputs, benchmark.catalog, 1):
+            told.append((chat.id, spent.costs.tokens, spent.costs.device_seconds))
+    done(system)
+    assert told == [("i1", 107, 0.5), ("i2", 107, 0.5), ("i3", 107, 0.5)]
+    import remote_system  # type: ignore[import-not-found]
+
+    assert (remote_system.Remote.kept, remote_system.Remote.closed) == (1, 1)

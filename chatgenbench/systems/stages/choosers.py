@@ -45,7 +45,7 @@ class Search:
     revision = "1+all-MiniLM-L6-v2"
 
     def __init__(self, argument: str | None, benchmark: Benchmark, seed: int) -> None:
-        pass
+        self._chats = {one.demonstration: one.input for one in benchmark.train_inputs}
 
     def prepare(self, catalog: Catalog, train: Sequence[Demonstration]) -> None:
         require(train, "search")
@@ -67,7 +67,12 @@ class Search:
         return len(self.kinds) > 1 or self.kinds == ("knn",)
 
     def _questions(self, corpus: Corpus) -> list[Question]:
-        """Each training prompt asks for its own model."""
+        """Training chats where the benchmark has any, else each training prompt, ask for their own model."""
+        if self._chats:
+            return [
+                Question(newest_first(self._chats[id]), corpus.owners[at], at)
+                for at, id in enumerate(corpus.demonstrations) if id in self._chats
+            ]  # fmt: skip
         rows = zip(corpus.prompts, corpus.owners, strict=True)
         return [Question(prompt, owner, at) for at, (prompt, owner) in enumerate(rows)]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from chatgenbench.benchmark import Catalog
 from chatgenbench.errors import PlanError
-from chatgenbench.schema import MAX_TEXT, Arguments, Demonstration, Failure, FreestyleInput, Plan
+from chatgenbench.schema import MAX_TEXT, Arguments, Costs, Demonstration, Failure, FreestyleInput, Plan
 from chatgenbench.systems.guard import one_line
+from chatgenbench.systems.protocol import Answered
+from chatgenbench.systems.stages.borrowed import Borrowed
 from chatgenbench.systems.stages.protocol import Arguer, Chooser, Draft, Words, Writer
 from chatgenbench.systems.training import chat_prompt
 
@@ -40,7 +43,22 @@ class Composed:
         for stage in (self._writer, self._chooser, self._arguer):
             stage.prepare(catalog, train)
 
-    def plan(self, inputs: Sequence[FreestyleInput]) -> Iterator[Plan | Failure]:
+    @property
+    def runs_here(self) -> bool:
+        """Whether all of it is computed on this machine."""
+        return all(system.runs_here for system in self._borrowed())
+
+    def keep_in(self, folder: Path) -> None:
+        """Show the systems among the stages the run's folder."""
+        for system in self._borrowed():
+            system.keep_in(folder)
+
+    def close(self) -> None:
+        """There is nothing more to ask."""
+        for system in self._borrowed():
+            system.close()
+
+    def plan(self, inputs: Sequence[FreestyleInput]) -> Iterator[Answered]:
         failed: dict[int, Failure] = {}
         written = _step("writer", self._writer.write, dict(enumerate(inputs)), failed)
         drafts = {row: _draft(inputs[row], words) for row, words in written.items()}
@@ -49,7 +67,21 @@ class Composed:
                   for row, ranking in chosen.items()}  # fmt: skip
         argued = _step("arguer", self._arguer.argue, drafts, failed)
         for row in range(len(inputs)):
-            yield failed[row] if row in failed else _plan(drafts[row], argued[row])
+            answer = failed[row] if row in failed else _plan(drafts[row], argued[row])
+            yield Answered(answer, self._costs(inputs[row].id))
+
+    def _borrowed(self) -> list[Borrowed]:
+        """The whole systems among the stages, each once."""
+        stages = (self._writer, self._chooser, self._arguer)
+        return list({id(stage): stage for stage in stages if isinstance(stage, Borrowed)}.values())
+
+    def _costs(self, row: str) -> Costs:
+        """What the systems among the stages said that this row cost; the time of this machine is taken by who asks."""
+        known = [system.costs[row] for system in self._borrowed() if row in system.costs]
+        sums = {name: [v for one in known if (v := getattr(one, name)) is not None] for name in Costs.model_fields}
+        if self.runs_here:
+            sums["device_seconds"] = []
+        return Costs.model_validate({name: sum(values) for name, values in sums.items() if values})
 
 
 def _step(
