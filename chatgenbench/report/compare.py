@@ -17,6 +17,7 @@ from chatgenbench.evaluate.summary import HEADLINE
 from chatgenbench.report import notes, numbers
 from chatgenbench.report.cards import why_no_picture
 from chatgenbench.report.charts import interval_chart
+from chatgenbench.report.choosing import choices
 from chatgenbench.report.data import PicturePath, RunData, benchmark_picture, read_run, stratified
 from chatgenbench.report.html import facts
 from chatgenbench.report.page import write_page
@@ -49,6 +50,7 @@ def write_comparison(
     return write_page(
         path, "comparison.html.j2", "sort.js",
         heading=f"{len(runs)} systems on {notes.benchmark(first)}", label=notes.label(first), facts=facts(first),
+        choices=choices(runs),
         mismatches=notes.mismatches(named),
         troubles=[f"{name}: {line}" for name, summary in named for line in notes.troubles(summary)],
         systems=list(zip(names, links, strict=True)), table=metric_table(names, links, runs),
