@@ -4,6 +4,7 @@ ChatGenBenchError                 base; `str(e)` is one clear line for a person
 ├── UserError                     the user's mistake: exit code 1, never a traceback
 │   ├── UnknownNameError          an unknown system, benchmark, model, sampler ... with "did you mean"
 │   ├── BenchmarkError            a benchmark folder or dataset that cannot be read
+│   │   └── WeightsError          weights of one model that cannot be had: its rows end `infra-failed`
 │   ├── PredictionsError          a predictions file that cannot be read (file, line, column)
 │   └── RunFolderError            a run folder that belongs to another run, or is damaged
 ├── PlanError                     one system answer that is not a plan: a `system-failed` row
@@ -54,6 +55,10 @@ class UnknownNameError(UserError):
 
 class BenchmarkError(UserError):
     """A benchmark that is missing, incomplete or not ours."""
+
+
+class WeightsError(BenchmarkError):
+    """Weights of one model that cannot be fetched or are not what the catalog describes."""
 
 
 class PredictionsError(UserError):

@@ -100,10 +100,13 @@ class Licence(Noun):
 class ModelRecord(Noun):
     """One model of the catalog.
 
-    `files` maps a role to a path relative to the benchmark folder: a checkpoint has `diffusers` (a folder)
-    or `checkpoint` (one safetensors file); a LoRA has `lora`, and `base` names the checkpoint it sits on.
-    `sha256` is the digest of the file, or of the folder's weight files in name order; "" when nobody knows it: such a
-    model can be named and scored, not drawn.
+    `files` maps a role to a path relative to the benchmark folder, to `civitai:VERSION?fileId=FILE`, or to
+    `hf:OWNER/NAME@COMMIT` with `:FILE` behind it for a single one.  A checkpoint has `diffusers` (a folder) or
+    `checkpoint` (one safetensors file; its `config` is a folder of the benchmark, and needed only where the base model
+    is of no known family); a LoRA has `lora`, and `base` names the checkpoint it sits on.  A checkpoint may also have
+    `vae`, and `embedding:WORD` for each word of a prompt that calls an embedding, with `#sha256=HEX` behind the path.
+    `sha256` is the digest of the main file, or of the folder's weight files in name order; "" when nobody knows it:
+    such a model can be named and scored, not drawn, unless a commit of the hub stands for it.
     """
 
     id: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import math
 import random
 from collections.abc import Sequence
@@ -15,12 +14,11 @@ from typing import Any
 
 import httpx
 
-import chatgenbench
 from chatgenbench.build import civitai
 from chatgenbench.build.store import Answer, key_of
 from chatgenbench.errors import UserError, shorten
+from chatgenbench.net import USER_AGENT, is_loopback
 
-USER_AGENT = f"chatgenbench/{chatgenbench.__version__} (+https://arxiv.org/abs/2411.17176)"
 #: Largest answer, in bytes of its decompressed body.
 MAX_BYTES = 64 * 1024 * 1024
 ATTEMPTS = 7
@@ -104,7 +102,7 @@ class Client:
             headers=headers,
             timeout=httpx.Timeout(15.0, read=60.0, pool=None),
             limits=httpx.Limits(max_connections=concurrency),
-            trust_env=not _is_loopback(self._url.host),
+            trust_env=not is_loopback(self._url.host),
         )
 
     async def __aenter__(self) -> Client:
@@ -236,15 +234,9 @@ def checked(base_url: str) -> httpx.URL:
         url = httpx.URL("")
     if url.scheme == "https" and url.host and not url.userinfo and not url.query and not url.fragment:
         return url
-    if url.scheme == "http" and _is_loopback(url.host) and not url.userinfo and not url.query:
+    if url.scheme == "http" and is_loopback(url.host) and not url.userinfo and not url.query:
         return url
     raise UserError("--api must be an https address without name, password or query, e.g. https://civitai.com/api/v1")
-
-
-def _is_loopback(host: str) -> bool:
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
 
 
 def _checked_token(token: str | None) -> str | None:

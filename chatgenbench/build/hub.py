@@ -149,7 +149,7 @@ class Hub:
             description=version.description,
             trigger_words=version.trigger_words,
             sha256=version.sha256,
-            files={},
+            files={version.type: version.source} if version.source else {},
             aliases=tuple(dict.fromkeys(aliases)),
             licence=Licence(spdx="LicenseRef-Civitai", commercial=bool(version.flags["allowCommercialUse"])),
         )

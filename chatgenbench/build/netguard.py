@@ -8,7 +8,6 @@ is no telling where a request ends.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import random
 import re
 import socket
@@ -19,7 +18,7 @@ from typing import Any
 import httpcore
 import httpx
 
-import chatgenbench
+from chatgenbench.net import USER_AGENT, is_public
 
 MAX_BYTES = 25 * 1024 * 1024
 MAX_REDIRECTS = 3
@@ -29,15 +28,12 @@ MAX_PAUSE = 60.0
 ATTEMPT_TIME = 120.0
 
 _HEADERS = (
-    ("User-Agent", f"chatgenbench/{chatgenbench.__version__} (+https://arxiv.org/abs/2411.17176)"),
+    ("User-Agent", USER_AGENT),
     ("Accept", "image/png, image/jpeg, image/webp"),
     ("Accept-Encoding", "identity"),
 )
 _TIMEOUTS = {"timeout": {"connect": 15.0, "read": 30.0, "write": 15.0, "pool": 60.0}}
 _HOST = re.compile(rb"[A-Za-z0-9._:-]+")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Refused(Exception):
@@ -55,23 +51,6 @@ class Unanswered(Exception):
         super().__init__(why)
         self.why = why
         self.after = after
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet, also when it is wrapped in an IPv6 one."""
-    try:
-        ip: Address = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-        if ip.is_site_local:
-            return False
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 
 class Guard(httpcore.AsyncNetworkBackend):

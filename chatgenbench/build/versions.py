@@ -19,6 +19,8 @@ TYPES: dict[str, Literal["checkpoint", "lora"]] = {
 DESCRIPTION = 2000
 _FILES = ("Model", "Pruned Model")
 _SAFE = "SafeTensor"
+#: Ids of the hub, and sizes in kB, stay below it.
+_LARGEST_ID = 2**31
 #: First part of an AIR urn, by how the base model's name begins; other base models get no urn.
 _ECOSYSTEMS = (
     ("SD 1.", "sd1"), ("SD 2.", "sd2"), ("SDXL", "sdxl"), ("Pony", "sdxl"), ("Illustrious", "sdxl"),
@@ -32,7 +34,8 @@ class Version:
     """One version of a model, as far as it can be a catalog entry.
 
     `hashes` are those by which any tool may name any of its files; `shown` those of the file that stands for it.
-    `told` holds the lengths, in hex digits, of the hashes that the hub gives of it.
+    `told` holds the lengths, in hex digits, of the hashes that the hub gives of it.  `source` is how a catalog names
+    the file that is downloaded for drawing, "" when it is not safetensors.
     """
 
     key: str
@@ -50,6 +53,7 @@ class Version:
     description: str
     trigger_words: tuple[str, ...]
     urn: str | None
+    source: str
     flags: Mapping[str, Any]
 
     @property
@@ -160,8 +164,18 @@ def _version(
         description=_description(body, version),
         trigger_words=_words(version.get("trainedWords")),
         urn=f"urn:air:{ecosystem}:{kind}:civitai:{ids[0]}@{ids[1]}" if ecosystem else None,
+        source=_source(ids[1], file),
         flags=_flags(body, version, file),
     )
+
+
+def _source(number: int, file: Mapping[str, Any]) -> str:
+    """Civitai's file as `chatgenbench.render.sources` reads it: version, file, and its bytes for estimates."""
+    if _format(file) != _SAFE or not 0 < number < _LARGEST_ID:
+        return ""
+    told, size = fields.integer(file.get("id")), fields.number(file.get("sizeKB"))
+    which = f"?fileId={told}" if told is not None and 0 < told < _LARGEST_ID else ""
+    return f"civitai:{number}{which}" + (f"#bytes={round(size * 1024)}" if size and 0 < size < _LARGEST_ID else "")
 
 
 def _model_files(version: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ import gc
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, shorten
 from chatgenbench.interrupt import held
 from chatgenbench.render.resolver import Located, Resolver
-from chatgenbench.render.weights import inside, parameters_in, weight_files, weights_digest
+from chatgenbench.render.sources import parse
+from chatgenbench.render.weights import inside, parameters_in, weight_files, weights_digest, weights_key
 from chatgenbench.schema import ModelRecord
 
 #: Default room for warm weights, in bytes.
@@ -58,17 +59,20 @@ class Shelf:
         self.benchmark, self.device, self.limit = benchmark, device, limit
         self.resolver = resolver or Resolver(benchmark)
         self.loaded = 0
-        self._by_sha: dict[tuple[str, str], ModelRecord] = {(r.type, r.sha256): r for r in benchmark.catalog}
+        self._by_key: dict[tuple[str, str], ModelRecord] = {}
+        for record in benchmark.catalog:
+            with suppress(BenchmarkError):  # told when somebody asks for it
+                self._by_key.setdefault((record.type, weights_key(record)), record)
         self._warm: OrderedDict[str, _Warm] = OrderedDict()
         self._broken: dict[str, BenchmarkError] = {}
         self._verified: set[str] = set()
         _quiet()
 
-    def record(self, kind: str, sha256: str) -> ModelRecord:
+    def record(self, kind: str, key: str) -> ModelRecord:
         """The catalog's record of type `kind` with these weights; raises BenchmarkError when there is none."""
-        record = self._by_sha.get((kind, sha256))
+        record = self._by_key.get((kind, key))
         if record is None:
-            raise BenchmarkError(f"no {kind} of the catalog has the sha256 {sha256[:10]}…")
+            raise BenchmarkError(f"no {kind} of the catalog has the weights {key[:10]}…")
         return record
 
     def take(self, checkpoint: str, lora: str | None, weight: float) -> Any:
@@ -138,7 +142,7 @@ class Shelf:
         return pipeline.to(self.device)
 
     def _load_lora(self, pipeline: Any, record: ModelRecord, path: Path) -> None:
-        name = _adapter(record.sha256)
+        name = _adapter(weights_key(record))
         pipeline.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True)
         self.loaded += 1
         if not any(name in names for names in pipeline.get_list_adapters().values()):
@@ -147,17 +151,32 @@ class Shelf:
     @contextmanager
     def _checked(self, record: ModelRecord) -> Iterator[Located]:
         """Where the weights lie, once they have been seen to be the catalog's."""
-        if record.sha256 in self._broken:
-            raise self._broken[record.sha256]
-        with self.resolver.using(record) as located:
-            if record.sha256 not in self._verified:
-                found = weights_digest(located.path)
-                if found != record.sha256:
-                    problem = f"{located.path} is not the file that the catalog describes (sha256 {found[:10]}…)"
-                    self._broken[record.sha256] = BenchmarkError(f"{problem}: fetch it again")
-                    raise self._broken[record.sha256]
-                self._verified.add(record.sha256)
+        if record.id in self._broken:
+            raise self._broken[record.id]
+        with self._remembered(record), self.resolver.using(record) as located:
+            if not located.verified and record.id not in self._verified:
+                self._verify(record, located)
             yield located
+
+    def _verify(self, record: ModelRecord, located: Located) -> None:
+        """That files which nobody has looked at yet are those that the catalog describes."""
+        files = [(located.path, record.sha256)]
+        files += [(path, parse(record.files[name]).sha256) for name, path in located.extras.items()]
+        for path, sha256 in files:
+            found = weights_digest(path)
+            if sha256 and found != sha256:
+                problem = f"{path} is not the file that the catalog describes (sha256 {found[:10]}…)"
+                raise BenchmarkError(f"{problem}: fetch it again")
+        self._verified.add(record.id)
+
+    @contextmanager
+    def _remembered(self, record: ModelRecord) -> Iterator[None]:
+        """What is wrong with weights is found once; every later row that needs them is told the same."""
+        try:
+            yield
+        except BenchmarkError as error:
+            self._broken[record.id] = error
+            raise
 
     def _guarded(self, record: ModelRecord, load: Callable[[], Any]) -> Any:
         """`load()`, with whatever a library says about bad files as one BenchmarkError."""
@@ -169,9 +188,7 @@ class Shelf:
         except (BenchmarkError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            problem = BenchmarkError(f"model '{record.id}' cannot be loaded: {shorten(str(error), 200)}")
-            self._broken[record.sha256] = problem
-            raise problem from error
+            raise BenchmarkError(f"model '{record.id}' cannot be loaded: {shorten(str(error), 200)}") from error
 
     def _make_room(self, size: int, keep: _Warm | None = None) -> None:
         """Evict until `size` bytes more fit: other bases first, then LoRAs of the one to keep."""

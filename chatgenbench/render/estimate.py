@@ -15,7 +15,7 @@ from chatgenbench.render.drawing import SeedOf, ask
 from chatgenbench.render.leases import lease_requests, loads
 from chatgenbench.render.pool import Pool
 from chatgenbench.render.requests import engine_fingerprint
-from chatgenbench.render.weights import inside, locate, parameters_in, weight_files
+from chatgenbench.render.weights import inside, locate, parameters_in, weight_files, weights_key
 from chatgenbench.schema import ModelRecord, Plan, RenderRequest
 
 #: Bytes per pixel of a PNG when the pool has none to measure: noisy RGB hardly compresses.
@@ -98,7 +98,7 @@ def plan_estimate(
 
 def _records(requests: Iterable[RenderRequest], benchmark: Benchmark) -> list[ModelRecord]:
     used = {("checkpoint", r.checkpoint) for r in requests} | {("lora", r.lora) for r in requests if r.lora}
-    return [record for record in benchmark.catalog if (record.type, record.sha256) in used]
+    return [record for record in benchmark.catalog if (record.type, weights_key(record)) in used]
 
 
 def _file_bytes(record: ModelRecord, benchmark: Benchmark) -> int:
@@ -132,7 +132,7 @@ def _peak(missing: list[RenderRequest], benchmark: Benchmark, batch_size: int, d
     weights = maps = 0
     for base in _records(missing, benchmark):
         if base.type == "checkpoint":
-            own = [request for request in missing if request.checkpoint == base.sha256]
+            own = [request for request in missing if request.checkpoint == weights_key(base)]
             parts = _records(own, benchmark)
             weights = max(weights, sum(parameters_in(locate(part, benchmark)[1]) for part in parts) * itemsize)
             channels = _decoder_channels(base, benchmark)

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, RenderError, UnknownNameError
 from chatgenbench.render.samplers import resolve
+from chatgenbench.render.weights import weights_key
 from chatgenbench.schema import Arguments, ModelRecord, Plan, RenderRequest
 
 #: Raised whenever this package would draw other pixels for the same request.
@@ -55,8 +56,8 @@ def request_for(plan: Plan, benchmark: Benchmark, seed: int, engine: str) -> tup
     request = RenderRequest(
         prompt=plan.prompt,
         negative_prompt=plan.negative_prompt,
-        checkpoint=base.sha256,
-        lora=record.sha256 if is_lora else None,
+        checkpoint=_key(base),
+        lora=_key(record) if is_lora else None,
         lora_weight=_weight(arguments) if is_lora else 1.0,
         sampler=sampler.name,
         steps=arguments.steps,
@@ -68,6 +69,13 @@ def request_for(plan: Plan, benchmark: Benchmark, seed: int, engine: str) -> tup
         engine=engine,
     )
     return request, _notes(arguments, request, sampler.note)
+
+
+def _key(record: ModelRecord) -> str:
+    key = weights_key(record)
+    if not key:
+        raise BenchmarkError(f"nobody knows the weights of model '{record.id}' (no sha256): it can't be drawn with")
+    return key
 
 
 def _weight(arguments: Arguments) -> float:

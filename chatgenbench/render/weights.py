@@ -6,18 +6,21 @@ Only safetensors are read.  A pickle can run any code when it is opened, so a fi
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import struct
+import re
 from pathlib import Path, PurePosixPath
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError
-from chatgenbench.schema import ModelRecord
+from chatgenbench.render.header import HeaderError, read_header
+from chatgenbench.render.sources import Hub, parse
+from chatgenbench.schema import ModelRecord, digest_of
 
 SUFFIX = ".safetensors"
 PICKLES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"})
 ROLES = {"checkpoint": ("diffusers", "checkpoint"), "lora": ("lora",)}
+#: Files beside a checkpoint that change its pictures: a VAE of its own, and embeddings by the word that calls them.
+EXTRA = re.compile(r"vae|embedding:\S{1,60}")
 
 
 def weights_digest(path: Path) -> str:
@@ -56,6 +59,31 @@ def weight_files(path: Path) -> list[Path]:
     return sorted(found, key=lambda file: file.relative_to(path).as_posix())
 
 
+def weights_key(record: ModelRecord) -> str:
+    """64 hex digits that stand for all that a record draws with, or "" when nobody knows its content.
+
+    The sha256 of its weights, where that is all; a commit of the hub stands for weights without one.
+
+    Raises:
+        BenchmarkError: `files` names something that is not pinned.
+    """
+    main = record.sha256
+    if not main:
+        values = [record.files[role] for role in ROLES[record.type] if role in record.files]
+        source = parse(values[0]) if values else None
+        main = source.pinned if isinstance(source, Hub) else ""
+    extras = {name: _pinned(record, name) for name in sorted(record.files) if EXTRA.fullmatch(name)}
+    return digest_of([main, extras]) if main and extras else main
+
+
+def _pinned(record: ModelRecord, name: str) -> str:
+    source = parse(record.files[name])
+    pinned = source.pinned if isinstance(source, Hub) else source.sha256
+    if not pinned:
+        raise BenchmarkError(f"'{name}' of model '{record.id}' has no sha256: add #sha256= and its 64 hex digits")
+    return pinned
+
+
 def locate(record: ModelRecord, benchmark: Benchmark) -> tuple[str, Path]:
     """Role ("diffusers", "checkpoint" or "lora") and path of a record's weights.
 
@@ -88,13 +116,10 @@ def parameters_in(path: Path) -> int:
 
 def _values(file: Path) -> int:
     try:
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > file.stat().st_size:
-                raise ValueError("header longer than file")
-            header = json.loads(stream.read(length))
-        return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        return sum(math.prod(entry["shape"]) for entry in read_header(file).values())
+    except HeaderError as error:
+        raise BenchmarkError(f"{file} is {error}") from None
+    except (OSError, KeyError, TypeError) as error:
         raise BenchmarkError(f"{file} is not a readable safetensors file: {error}") from None
 
 

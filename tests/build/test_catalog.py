@@ -74,7 +74,8 @@ def test_recorded_models_become_records(hub: Hub) -> None:
     assert pony.sha256 == "67ab2fd8ec439a89b3fedb15cc65f54336af163c7eb5e4f2acc98f090a29b0b3"
     urn = "urn:air:sdxl:checkpoint:civitai:257749@290640"
     assert pony.aliases == ("V6 (start with this one)", urn, "e577480d", "67ab2fd8ec", "e023c143436d")
-    assert (pony.base_model, pony.files, pony.licence.spdx) == ("Pony", {}, "LicenseRef-Civitai")
+    assert (pony.base_model, pony.licence.spdx) == ("Pony", "LicenseRef-Civitai")
+    assert pony.files == {"checkpoint": "civitai:290640?fileId=228616#bytes=6938041050"}
     assert 0 < len(pony.description) <= 2000
     assert "<" not in pony.description
     assert "http" not in pony.description
