@@ -119,6 +119,12 @@ def evaluate(
     ladder: Annotated[
         bool, typer.Option("--ladder", help="Also swap in gold prompt, model, arguments: which stage loses what.")
     ] = False,
+    certify: Annotated[
+        int | None,
+        typer.Option(
+            "--certify", min=1, help="Draw K rows again at another batch size: what moves in pixels and scores?"
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and cost, then stop.")] = False,
 ) -> None:
     """Run one or more systems: plan, render, score, report.  Type the same command again to resume.
@@ -131,6 +137,8 @@ def evaluate(
 
       chatgenbench eval --system mypackage.agent:Agent --text plan --out runs/mine --dry-run
 
+      chatgenbench eval --system oracle --limit 60 --certify 8 --out runs/oracle
+
     Exit codes: 0 done, 1 a mistake in what was typed, 2 usage, 3 incomplete (type it again), 130 interrupted.
     """
     from chatgenbench.commands import Request, run_eval
@@ -138,7 +146,7 @@ def evaluate(
     request = Request(
         systems=tuple(system), benchmark=benchmark, out=out, limit=limit, text=text.value, seed=seed,
         batch_size=batch_size, device=device, pool=pool, weights=weights, metrics=tuple(metric or ()),
-        dry_run=dry_run, draw=not no_render, ladder=ladder, executor=executor.value, workers=workers,
+        dry_run=dry_run, draw=not no_render, ladder=ladder, certify=certify, executor=executor.value, workers=workers,
     )  # fmt: skip
     if run_eval(request, _console()):
         raise typer.Exit(EXIT_INCOMPLETE)

@@ -40,6 +40,7 @@ class Request:
     dry_run: bool
     draw: bool = True
     ladder: bool = False
+    certify: int | None = None
     executor: ExecutorName = "inline"
     workers: int | None = None
 
@@ -111,6 +112,8 @@ def run_eval(request: Request, console: Console) -> bool:
             finished.append(run)
             if request.ladder:
                 waiting |= not _climb(spec, run, request, benchmark, console)
+            if request.certify:
+                waiting |= not _certify(spec, run, request, benchmark, console)
         except UserError as error:  # the others still get their rows and pages
             refused.append(f"{spec}: {error}")
     if finished:
@@ -134,12 +137,32 @@ def _climb(spec: str, run: Finished, request: Request, benchmark: Benchmark, con
     return True
 
 
+def _certify(spec: str, run: Finished, request: Request, benchmark: Benchmark, console: Console) -> bool:
+    """Draw some rows again at another batch size and say what moved; False, and a line, if it has to be continued."""
+    from chatgenbench.evaluate.certify import certify
+    from chatgenbench.quiet import quiet
+    from chatgenbench.report.notes import certificate
+
+    try:
+        with quiet(), bars(console) as progress:
+            run = certify(
+                run, request.settings(spec), benchmark, pool_folder(request), Bars(progress, spec), request.certify or 1
+            )
+    except InfraError as error:
+        console.print(f"{spec}: {error}", highlight=False, markup=False, soft_wrap=True)
+        return False
+    console.print(f"{spec}: {certificate(run.summary)}", highlight=False, markup=False, soft_wrap=True)
+    return True
+
+
 def _without_pictures(request: Request, benchmark: Benchmark, console: Console) -> Request:
     """The request with `draw` off, and a line that says so, where the benchmark has no pictures."""
     from chatgenbench.evaluate.pipeline import refuse_metrics
 
     bare = not benchmark.manifest.pictures
     refuse_metrics(request.draw and not bare, request.metrics, benchmark)
+    if request.certify and (bare or not request.draw):
+        raise UserError("--certify draws pictures again, and this run has none: leave it out")
     if request.draw and bare:
         line = f"{benchmark.manifest.name} has no pictures: nothing is drawn, only the plans are scored"
         console.print(line, highlight=False, markup=False, soft_wrap=True)

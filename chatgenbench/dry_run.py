@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from chatgenbench.commands import Request
+    from chatgenbench.render import RenderEstimate
     from chatgenbench.systems import System
 
 
@@ -30,7 +31,7 @@ def explain(
     from chatgenbench.evaluate.pipeline import check_machine, picture_seed
     from chatgenbench.evaluate.run import RunFolder, identity_of, started
     from chatgenbench.quiet import quiet
-    from chatgenbench.render import Pool, plan_estimate
+    from chatgenbench.render import Pool, devices_for, plan_estimate
 
     items = benchmark.subset(request.limit)
     for spec, system in systems.items():
@@ -38,9 +39,11 @@ def explain(
         started(folders[spec], identity_of(settings, benchmark, (system.name, system.revision)))
     with quiet():
         device, _ = check_machine(settings, benchmark)
-    rows: list[tuple[str, Plan]] = []
+    runs: list[list[tuple[str, Plan]]] = []
     answered = finished = 0
     for spec in systems:
+        rows: list[tuple[str, Plan]] = []
+        runs.append(rows)
         folder = RunFolder(folders[spec])
         planned, drawn = folder.planned(), folder.drawn()
         answered += sum(item.id in planned for item in items)
@@ -59,9 +62,10 @@ def explain(
         table.add_row("pictures", "none", f"{why}: plan -> score -> report, without picture metrics, FID and unified")
         console.print(table)
         return
+    workers = 1 if request.executor == "inline" else len(devices_for(device, request.workers))
     estimate = plan_estimate(
-        rows, benchmark, Pool(pool_folder(request)), seed_of=lambda item: picture_seed(settings, item),
-        batch_size=request.batch_size, device=device,
+        runs, benchmark, Pool(pool_folder(request)), seed_of=lambda item: picture_seed(settings, item),
+        batch_size=request.batch_size, device=device, workers=workers,
     )  # fmt: skip
     asked = (
         "rows not answered yet count as their gold plan" if answered < len(items) * len(systems) else "answers on disk"
@@ -75,12 +79,28 @@ def explain(
         ("undrawable rows", f"{estimate.undrawable:,}", "unknown sampler or size out of bounds: system-failed"),
         ("checkpoint loads", f"{estimate.checkpoints:,}", basis["checkpoints"]),
         ("LoRA loads", f"{estimate.loras:,}", "each LoRA once on its warm base"),
+        ("weights to fetch", _fetched(estimate), basis["fetch_bytes"]),
         ("weights to read", _bytes(estimate.weight_bytes), basis["weight_bytes"]),
         ("new pictures on disk", _bytes(estimate.disk_bytes), basis["disk_bytes"]),
         ("peak memory", _bytes(estimate.peak_memory_bytes), basis["peak_memory_bytes"]),
+        ("time to draw", _time(estimate.seconds), basis["seconds"]),
     ):
         table.add_row(what, value, why)
     console.print(table)
+
+
+def _fetched(estimate: RenderEstimate) -> str:
+    if not estimate.fetched:
+        return "none"
+    return f"{estimate.fetched:,} models, {_bytes(estimate.fetch_bytes)}"
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def _bytes(count: int) -> str:

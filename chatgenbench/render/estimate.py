@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,11 +11,15 @@ from pathlib import Path
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError
 from chatgenbench.render.checkpoints import dtype_name
+from chatgenbench.render.costs import Costs, Even, Learned
 from chatgenbench.render.drawing import SeedOf, ask
-from chatgenbench.render.leases import lease_requests, loads
+from chatgenbench.render.leases import lease_requests
 from chatgenbench.render.pool import Pool
 from chatgenbench.render.requests import engine_fingerprint
-from chatgenbench.render.weights import inside, locate, parameters_in, weight_files, weights_key
+from chatgenbench.render.resolver import Resolver
+from chatgenbench.render.simulate import Simulated, simulate
+from chatgenbench.render.timings import Timings, device_name
+from chatgenbench.render.weights import inside, parameters_in, weight_files, weights_key
 from chatgenbench.schema import ModelRecord, Plan, RenderRequest
 
 #: Bytes per pixel of a PNG when the pool has none to measure: noisy RGB hardly compresses.
@@ -37,10 +41,13 @@ class RenderEstimate:
         undrawable: rows that will fail (unknown model or sampler, too large).
         unique: different pictures among the rest.
         in_pool: of these, already in the pool.
-        checkpoints, loras: loads from disk.
-        weight_bytes: size of the files to be read.
+        checkpoints, loras: loads from disk, of all processes and runs together.
+        fetched: models that are not on this machine yet.
+        fetch_bytes: what they download, as far as it is known.
+        weight_bytes: size of the files to be read, each once.
         disk_bytes: size of the new pictures.
-        peak_memory_bytes: on the drawing device (on a CPU: of this process).
+        peak_memory_bytes: of one process on the drawing device (on a CPU: of the process).
+        seconds: of drawing and loading, from the first load to the last picture; None where too little is known.
     """
 
     rows: int
@@ -49,60 +56,137 @@ class RenderEstimate:
     in_pool: int
     checkpoints: int
     loras: int
+    fetched: int
+    fetch_bytes: int
     weight_bytes: int
     disk_bytes: int
     peak_memory_bytes: int
+    seconds: float | None
     basis: dict[str, str]
 
 
 def plan_estimate(
-    rows: Iterable[tuple[str, Plan]],
+    runs: Sequence[Iterable[tuple[str, Plan]]],
     benchmark: Benchmark,
     pool: Pool,
     *,
     seed_of: SeedOf,
     batch_size: int = 4,
     device: str = "cpu",
+    workers: int = 1,
 ) -> RenderEstimate:
-    """What `draw` with the same arguments would do and need.
+    """What `draw` with the same arguments would do and need, for runs that are drawn one after the other.
+
+    Args:
+        runs: (item id, plan) of the rows of each run; a later one finds the pictures of an earlier one in the pool.
+        workers: drawing processes.
 
     Raises:
         BenchmarkError: weights that the run needs are missing or unreadable.
     """
-    listed = list(rows)
-    asked = ask(listed, benchmark, seed_of, engine_fingerprint(device, dtype_name(device)))
+    listed = [list(rows) for rows in runs]
+    engine = engine_fingerprint(device, dtype_name(device))
+    asked = ask((row for rows in listed for row in rows), benchmark, seed_of, engine)
     missing = [request for digest, request in asked.requests.items() if not pool.has(digest)]
-    needed = loads(lease_requests(missing))
+    files = Files(benchmark)
+    schedule, seconds, times = _schedule(
+        listed, missing, benchmark, files, seed_of, engine, batch_size, device, workers
+    )
     records = _records(missing, benchmark)
+    away = [record for record in records if files.is_away(record)]
     disk, disk_basis = _disk(missing, pool, set(asked.requests) - {request.digest for request in missing})
-    peak, peak_basis = _peak(missing, benchmark, batch_size, dtype_name(device))
+    peak, peak_basis = _peak(missing, benchmark, files, batch_size, dtype_name(device))
+    untold = sum(files.to_fetch(record) is None for record in away)
+    several = f"{workers} processes" if workers > 1 else "one process"
     return RenderEstimate(
-        rows=len(listed),
+        rows=sum(map(len, listed)),
         undrawable=len(asked.failed),
         unique=len(asked.requests),
         in_pool=len(asked.requests) - len(missing),
-        checkpoints=needed.checkpoints,
-        loras=needed.loras,
-        weight_bytes=sum(_file_bytes(record, benchmark) for record in records),
+        checkpoints=sum(part.bases for part in schedule),
+        loras=sum(part.loras for part in schedule),
+        fetched=len(away),
+        fetch_bytes=sum(files.to_fetch(record) or 0 for record in away),
+        weight_bytes=sum(files.size(record) for record in records),
         disk_bytes=disk,
         peak_memory_bytes=peak,
+        seconds=seconds,
         basis={
             "unique": "requests after removing duplicates; the same request always gives the same picture",
-            "checkpoints": "each base once, in the order of drawing, if one base fits in memory",
+            "checkpoints": f"the schedule of {several}, simulated: each base once unless helping is worth another load",
+            "fetch_bytes": "sizes that the catalog states"
+            + (f"; {untold} models have none, and come on top" * (untold > 0)),
             "weight_bytes": "sizes of the catalog's files",
             "disk_bytes": disk_basis,
-            "peak_memory_bytes": peak_basis,
+            "peak_memory_bytes": peak_basis + (f"; for each of {workers} processes" if workers > 1 else ""),
+            "seconds": times,
         },
     )
+
+
+class Files:
+    """Sizes of the catalog's files, whether here or still to be fetched; nothing is downloaded for it."""
+
+    def __init__(self, benchmark: Benchmark) -> None:
+        self._resolver = Resolver(benchmark)
+
+    def to_fetch(self, record: ModelRecord) -> int | None:
+        """Bytes that would be downloaded; None: the catalog does not say."""
+        return self._resolver.bytes_to_fetch(record)
+
+    def is_away(self, record: ModelRecord) -> bool:
+        return self.to_fetch(record) != 0
+
+    def path(self, record: ModelRecord) -> Path | None:
+        """Where they lie; None while they are away."""
+        return None if self.is_away(record) else self._resolver.fetch(record).path
+
+    def size(self, record: ModelRecord) -> int:
+        """Bytes of the weights, as far as known."""
+        path = self.path(record)
+        if path is None:
+            return self.to_fetch(record) or 0
+        return sum(file.stat().st_size for file in weight_files(path))
+
+    def values(self, record: ModelRecord) -> int:
+        """Numbers in the weights; of files that are away, what their size would hold in half precision."""
+        path = self.path(record)
+        return self.size(record) // 2 if path is None else parameters_in(path)
+
+
+def _schedule(
+    runs: Sequence[Sequence[tuple[str, Plan]]], missing: Sequence[RenderRequest], benchmark: Benchmark, files: Files,
+    seed_of: SeedOf, engine: str, batch_size: int, device: str, workers: int,
+) -> tuple[list[Simulated], float | None, str]:  # fmt: skip
+    """The simulated schedule of each run, the seconds of all, and what they stand on."""
+    learned = Learned(benchmark, Timings(), device_name(device), files.size)
+    costs: Costs = Even() if learned.empty else learned
+    waiting = {request.digest for request in missing}
+    schedule = []
+    for rows in runs:
+        own = ask(rows, benchmark, seed_of, engine).requests
+        leases = lease_requests(own[digest] for digest in own if digest in waiting)
+        waiting -= set(own)
+        if leases:
+            schedule.append(simulate(leases, batch_size, workers, costs))
+    unknown = sorted({learned.family(request) for request in missing} - set(learned.families))
+    if not missing:
+        return schedule, 0.0, "nothing to draw"
+    if unknown or learned.empty:
+        of = f" of {', '.join(unknown)}" if unknown and learned.families else ""
+        return schedule, None, f"no timing yet{of} on this device: unknown, draw a few first (--limit 8)"
+    calls = sum(learned.families[family].timings for family in {learned.family(request) for request in missing})
+    loads = sum(known.timings for known in learned.loads.values())
+    basis = (
+        f"measured on this machine ({device_name(device)}): {calls} calls and {loads} loads; "
+        "without downloads, start-up and scoring"
+    )
+    return schedule, sum(part.seconds for part in schedule), basis
 
 
 def _records(requests: Iterable[RenderRequest], benchmark: Benchmark) -> list[ModelRecord]:
     used = {("checkpoint", r.checkpoint) for r in requests} | {("lora", r.lora) for r in requests if r.lora}
     return [record for record in benchmark.catalog if (record.type, weights_key(record)) in used]
-
-
-def _file_bytes(record: ModelRecord, benchmark: Benchmark) -> int:
-    return sum(file.stat().st_size for file in weight_files(locate(record, benchmark)[1]))
 
 
 def _disk(missing: list[RenderRequest], pool: Pool, drawn: Collection[str]) -> tuple[int, str]:
@@ -125,7 +209,9 @@ def _pixels(path: Path) -> int:
     return int.from_bytes(head[16:20], "big") * int.from_bytes(head[20:24], "big")
 
 
-def _peak(missing: list[RenderRequest], benchmark: Benchmark, batch_size: int, dtype: str) -> tuple[int, str]:
+def _peak(
+    missing: list[RenderRequest], benchmark: Benchmark, files: Files, batch_size: int, dtype: str
+) -> tuple[int, str]:
     if not missing:
         return 0, "nothing to draw"
     itemsize = 2 if dtype == "float16" else 4
@@ -134,7 +220,7 @@ def _peak(missing: list[RenderRequest], benchmark: Benchmark, batch_size: int, d
         if base.type == "checkpoint":
             own = [request for request in missing if request.checkpoint == weights_key(base)]
             parts = _records(own, benchmark)
-            weights = max(weights, sum(parameters_in(locate(part, benchmark)[1]) for part in parts) * itemsize)
+            weights = max(weights, sum(files.values(part) for part in parts) * itemsize)
             channels = _decoder_channels(base, benchmark)
             area = max(request.width * request.height for request in own)
             batch = min(batch_size, len(own))

@@ -100,15 +100,16 @@ class InlineExecutor:
         return self._timed("lora", lora, lambda: self.shelf.take(base, lora, shared.lora_weight))
 
     def _timed(self, kind: str, key: str, load: Callable[[], Any]) -> Any:
+        resolver, record = self.shelf.resolver, self.shelf.record(kind, key)
+        here = resolver.bytes_to_fetch(record) == 0  # what has to be downloaded first says nothing about loading
         started = time.perf_counter()
         pipeline = load()
         seconds = time.perf_counter() - started
-        self._timings.add(Loaded(self._device, kind, key, self._bytes(kind, key), seconds))
+        if here:
+            with resolver.using(record) as located:
+                size = sum(file.stat().st_size for file in weight_files(located.path))
+            self._timings.add(Loaded(self._device, kind, key, size, seconds))
         return pipeline
-
-    def _bytes(self, kind: str, key: str) -> int:
-        located = self.shelf.resolver.fetch(self.shelf.record(kind, key))
-        return sum(file.stat().st_size for file in weight_files(located.path))
 
     def _prepare(self, weights: Weights) -> None:
         """Have the files of base and LoRA here and checked, unless they are loaded already."""

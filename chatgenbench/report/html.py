@@ -12,6 +12,7 @@ from chatgenbench.evaluate.run import RunFolder
 from chatgenbench.evaluate.summary import HEADLINE, SET_SLICES, SLICES
 from chatgenbench.report import links, notes, numbers
 from chatgenbench.report.cards import EMBEDDED, gallery, sources
+from chatgenbench.report.certificate import certificate_view
 from chatgenbench.report.charts import interval_chart
 from chatgenbench.report.cost import cost
 from chatgenbench.report.data import PicturePath, RunData, read_run
@@ -57,6 +58,7 @@ def write_report(
         index=rows, parts=parts(cards), choices=filter_choices(rows), beside=beside,
         ladder=known and ladder_view(run, known), stale=ladder is not None and not fresh,
         cost=cost(run, benchmark), ledger=ledger_rows(run),
+        certificate=certificate_view(run),
         provenance=provenance(run), weights=weight_rows(run), versions=run.manifest["versions"],
     )  # fmt: skip
 

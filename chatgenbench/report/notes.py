@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from chatgenbench.evaluate.certify import certificate_of
 from chatgenbench.evaluate.summary import HEADLINE
 
 Summary = dict[str, Any]
@@ -66,6 +67,23 @@ def intervals(summary: Summary) -> str:
     if pictured(summary):
         text += f" (FID and unified: {about['set_resamples']} resamples, centred)"
     return f"{text}; with fewer than {FEW} rows they are rough, often too narrow" if summary["rows"] < FEW else text
+
+
+def certificate(summary: Summary) -> str | None:
+    """What drawing some rows again at another batch size moved; None where it was not asked for."""
+    found = certificate_of(summary)
+    if found is None:
+        return None
+    pixels, rows = found["pixels"], found["rows"]
+    again = f"{_rows(rows)} drawn again in batches of {found['other_batch_size']} instead of {found['batch_size']}"
+    moved = f"no channel of a pixel moved by more than {pixels['max']} of 255, {pixels['changed']:.2%} of pixels moved"
+    if not pixels["max"]:
+        moved = "not one pixel moved"
+    scores = ", ".join(f"{metric} {entry['max']:.2g}" for metric, entry in found["scores"].items())
+    text = f"certified: {again}: {moved}; scores moved by at most {scores}"
+    if found["same"]:
+        text += f"; {found['same']} of them had a batch of that size the first time already"
+    return text
 
 
 def failed(summary: Summary) -> int:

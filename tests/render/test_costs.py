@@ -73,7 +73,7 @@ def test_a_damaged_file_of_timings_costs_its_broken_lines_and_a_large_one_its_ol
     timings.add(good)
     assert timings.read() == [good, good]
     with timings.path.open("a") as file:
-        file.write(" " * 100 + "\n" * (LARGE - 200))
+        file.write(" " * (LARGE - 200) + "\n")
     timings.add(good)
     assert timings.path.stat().st_size < LARGE
     assert timings.read()[-1] == good

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import pytest
+
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import InfraError
 from chatgenbench.render import Lease, Picture, Pool, Undrawn, draw, plan_estimate
@@ -115,7 +117,7 @@ from chatgenbench.schema import Plan
 benchmark, pool = load_benchmark(sys.argv[1]), Pool(sys.argv[2])
 arguments = dict(sampler="Euler a", steps=3, cfg_scale=3, width=32, height=32, seed=1)
 rows = [("a", Plan(prompt="a red fox", model="fox", arguments=arguments))]
-plan_estimate(rows, benchmark, pool, seed_of=len)
+plan_estimate([rows], benchmark, pool, seed_of=len)
 print([row.outcome.value for row in draw(rows, benchmark, pool, seed_of=len)], "torch" in sys.modules)
 """
 
@@ -127,12 +129,15 @@ def test_a_finished_run_is_taken_up_without_loading_torch(benchmark: Benchmark, 
     assert ended.stdout.strip() == "['ok'] False"
 
 
-def test_the_estimate_counts_what_drawing_would_do(benchmark: Benchmark, plan: PlanOf, pool: Pool) -> None:
+def test_the_estimate_counts_what_drawing_would_do(
+    benchmark: Benchmark, plan: PlanOf, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATGENBENCH_HOME", str(tmp_path / "home"))
     rows = [
         ("a", plan()), ("same", plan()), ("ink", plan("ink")), ("wax", plan("wax")), ("owl", plan("owl", width=64)),
         ("nobody", plan("none")),
     ]  # fmt: skip
-    before = plan_estimate(rows, benchmark, pool, seed_of=seed_of)
+    before = plan_estimate([rows], benchmark, pool, seed_of=seed_of)
     assert (before.rows, before.undrawable, before.unique, before.in_pool) == (6, 1, 4, 0)
     assert (before.checkpoints, before.loras) == (2, 2)
     weights = list((benchmark.root / "models").rglob("*.safetensors"))
@@ -140,11 +145,19 @@ def test_the_estimate_counts_what_drawing_would_do(benchmark: Benchmark, plan: P
     assert before.disk_bytes == 2 * (3 * 32 * 32 + 64 * 32)
     assert before.peak_memory_bytes > max(path.stat().st_size for path in weights)
     assert before.basis.keys() >= {"disk_bytes", "peak_memory_bytes", "weight_bytes"}
+    assert before.fetched == before.fetch_bytes == 0
+    assert before.seconds is None
+    assert "draw a few first" in before.basis["seconds"]
+    apart = plan_estimate([rows, rows, [("b", plan(seed=2))]], benchmark, pool, seed_of=seed_of)
+    assert (apart.unique, apart.checkpoints, apart.loras) == (5, 3, 2)  # a run of its own loads its base again
     drawn(rows, benchmark, pool)
-    after = plan_estimate(rows, benchmark, pool, seed_of=seed_of)
+    after = plan_estimate([rows], benchmark, pool, seed_of=seed_of)
     assert (after.in_pool, after.checkpoints, after.loras, after.weight_bytes) == (4, 0, 0, 0)
-    more = plan_estimate([("big", plan(width=640, height=640))], benchmark, pool, seed_of=seed_of)
+    more = plan_estimate([[("big", plan(width=640, height=640))]], benchmark, pool, seed_of=seed_of)
     assert more.peak_memory_bytes > after.peak_memory_bytes
     rows.append(("new", plan(seed=77)))
-    new = plan_estimate(rows, benchmark, pool, seed_of=seed_of)
+    new = plan_estimate([rows], benchmark, pool, seed_of=seed_of)
     assert "measured on 4 pictures of the pool" in new.basis["disk_bytes"]
+    assert new.seconds is not None
+    assert new.seconds > 0
+    assert "4 calls and 4 loads" in new.basis["seconds"]
