@@ -141,8 +141,9 @@ def run_verify(asked: Verify, console: Console) -> bool:
     from chatgenbench.leaderboard.board import Board
     from chatgenbench.leaderboard.check import check
     from chatgenbench.leaderboard.manifest import MANIFEST, VERIFICATION, Manifest
+    from chatgenbench.leaderboard.record import STRAY
     from chatgenbench.leaderboard.verification import signed_by
-    from chatgenbench.leaderboard.verify import STRAY, verify
+    from chatgenbench.leaderboard.verify import verify
     from chatgenbench.quiet import quiet
     from chatgenbench.render import Pool
 
@@ -236,6 +237,9 @@ def _print(results: Results, console: Console) -> None:
             "" if cell.p_next is None else "<0.001" if cell.p_next < 0.001 else f"{cell.p_next:.3f}", ", ".join(told),
         )  # fmt: skip
     console.print(table)
+    if results.absent:
+        names = ", ".join(results.absent)
+        _say(console, f"not on this board: {names}; run, submit and add them, so that scores can be judged")
     for slug, reason in results.left_out:
         _say(console, f"left out: {slug}: {reason}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -9,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 PROGRAM = str(Path(sys.executable).parent / "chatgenbench")
 
@@ -23,6 +26,23 @@ def run(*arguments: str, home: Path, cwd: Path | None = None) -> subprocess.Comp
     return subprocess.run(
         [PROGRAM, *arguments], capture_output=True, text=True, check=False, env=environment(home), cwd=cwd, timeout=600
     )
+
+
+def run_here(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """The same program in this process: for tests of many commands, which need not load everything anew each time."""
+    from chatgenbench.cli import main
+
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    words = ["chatgenbench", *arguments]
+    with (
+        mock.patch.dict(os.environ, environment(home)), mock.patch.object(sys, "argv", words),
+        contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
+    ):  # fmt: skip
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def kill_when(ready: Callable[[], bool], *arguments: str, home: Path, cwd: Path | None = None) -> bool:

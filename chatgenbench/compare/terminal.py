@@ -95,7 +95,7 @@ def _metrics(found: Results, match: Match) -> Table:
     shown = match.headline or match.metrics
     places = ["all", *found["win_rate"]["slices"]]
     table = _table("Votes that agree with a metric (of those where voter and metric choose a side)",
-                   ("metric", *places, "metric ties"))  # fmt: skip
+                   ("metric", *(where.partition("=")[2] or where for where in places), "metric ties"))  # fmt: skip
     for metric in shown:
         about = found["metrics"][metric]
         parts = [about, *(about["slices"][where] for where in places[1:])]

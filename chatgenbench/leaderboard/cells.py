@@ -38,6 +38,8 @@ from chatgenbench.statistics import (
 SETS = ("fid", "unified")
 #: Reference systems that do not do the task: whoever they reach is told so.
 CHEATERS = ("stuffing", "echo", "popular", "random")
+#: What every board should list, so that a score can be judged.
+REFERENCES = ("oracle", *CHEATERS)
 ALPHA = 0.05
 PERMUTATIONS = 4000
 
@@ -45,7 +47,7 @@ PERMUTATIONS = 4000
 def heads_of(loaded: Sequence[Loaded]) -> list[Head]:
     """The metrics of the board: those that any entry states, the headline first."""
     claims: dict[str, Claim] = {}
-    for one in loaded:
+    for one in sorted(loaded, key=lambda one: not one.is_reference):  # whose units are ours
         for name, claim in one.manifest.metrics.items():
             claims.setdefault(name, claim)
     names = [n for n in HEADLINE if n in claims] + [n for n in claims if n not in HEADLINE]
@@ -171,7 +173,7 @@ def _reached(
     i: int, head: Head, loaded: Sequence[Loaded], intervals: Sequence[Mapping[str, _Value]]
 ) -> tuple[str, ...]:
     """Reference systems that do not do the task and are as good as an entry."""
-    if loaded[i].is_reference:
+    if loaded[i].is_reference and loaded[i].name in CHEATERS:
         return ()
     own = worse(intervals[i][head.name].value, head)
     found = {

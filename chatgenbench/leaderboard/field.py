@@ -28,7 +28,8 @@ Tick = Callable[[str, int, int], None]
 class Loaded:
     """A submission that is ranked, with its per-row values (n,) by metric.
 
-    `is_reference`: one of the systems that are there so that scores can be judged.
+    `plans[item]` is (prompt, model) of the rows in its gallery.  `is_reference`: one of the systems that are there so
+    that scores can be judged.
     """
 
     submission: Submission
@@ -37,6 +38,7 @@ class Loaded:
     outcomes: Counter[str]
     reasons: Counter[str]
     values: dict[str, Array]
+    plans: dict[str, tuple[str, str]]
     is_reference: bool
 
     @property
@@ -73,7 +75,7 @@ def load(board: Board, benchmark: Benchmark, tick: Tick) -> tuple[list[Loaded], 
 
 
 def _read(submission: Submission, manifest: Manifest, wanted: list[str], maintainers: Collection[str]) -> Loaded:
-    found = read_scores(submission.folder / CSV)
+    found = read_scores(submission.folder / CSV, {shot.item for shot in manifest.gallery})
     if list(found.ids) != wanted:
         raise UserError("its rows are not the benchmark's items")
     if not all(np.isfinite(column).all() for column in found.values.values()):
@@ -81,7 +83,7 @@ def _read(submission: Submission, manifest: Manifest, wanted: list[str], maintai
     level = level_of(submission.folder, manifest, maintainers)
     outcomes, reasons = Counter(found.outcomes), Counter(filter(None, found.reasons))
     reference = manifest.system.plain in BUILTINS
-    return Loaded(submission, manifest, level, outcomes, reasons, found.values, reference)
+    return Loaded(submission, manifest, level, outcomes, reasons, found.values, found.plans, reference)
 
 
 def _objection(manifest: Manifest, path: Path, benchmark: Benchmark) -> str | None:

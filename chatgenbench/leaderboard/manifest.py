@@ -27,6 +27,7 @@ def _seen_lines(text: str) -> str:
     return text
 
 
+Seen = Annotated[str, AfterValidator(_seen)]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_seen)]
 Text = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000), AfterValidator(_seen_lines)
@@ -71,13 +72,13 @@ class How(Part):
 
     seed: int = Field(ge=0)
     text: Literal["gold", "input", "plan"]
-    weights: str = Field(max_length=200)
+    weights: Seen = Field(max_length=200)
     drawn: bool
     scoring: int
-    device: str = Field(max_length=200)
-    dtype: str = Field(default="", max_length=50)
-    engine: str = Field(default="", max_length=500)
-    versions: dict[str, str] = Field(default_factory=dict, max_length=100)
+    device: Seen = Field(max_length=200)
+    dtype: Seen = Field(default="", max_length=50)
+    engine: Seen = Field(default="", max_length=500)
+    versions: dict[Seen, Seen] = Field(default_factory=dict, max_length=100)
 
 
 class Cost(Part):
@@ -95,8 +96,8 @@ class Claim(Part):
     low: float | None = Field(default=None, allow_inf_nan=False)
     high: float | None = Field(default=None, allow_inf_nan=False)
     n: int = Field(ge=1)
-    title: str = Field(max_length=100)
-    unit: str = Field(max_length=100)
+    title: Seen = Field(max_length=100)
+    unit: Seen = Field(max_length=100)
     higher_is_better: bool
 
 

@@ -6,16 +6,27 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from chatgenbench.benchmark import Benchmark
-from chatgenbench.errors import UserError
+from chatgenbench.errors import UserError, shorten
 from chatgenbench.leaderboard.board import Board
-from chatgenbench.leaderboard.cells import ALPHA, PERMUTATIONS, SETS, cells_of, heads_of, with_detectable, worse
+from chatgenbench.leaderboard.cells import (
+    ALPHA,
+    PERMUTATIONS,
+    REFERENCES,
+    SETS,
+    cells_of,
+    heads_of,
+    with_detectable,
+    worse,
+)
 from chatgenbench.leaderboard.field import Loaded, Tick, load
 from chatgenbench.leaderboard.manifest import Claim
-from chatgenbench.leaderboard.results import Cell, Entry, Head, Results
+from chatgenbench.leaderboard.results import Cell, Entry, Head, Picture, Results
 from chatgenbench.statistics import Clusters
 
 #: What entries are sorted by where nobody says otherwise, the first that every entry has.
 PRIMARY = ("unified", "bertscore")
+#: Characters of prompts and chats that galleries show.
+TOLD = 120
 
 
 def rank(
@@ -46,6 +57,7 @@ def rank(
         benchmark=manifest.name, version=manifest.version, hash=benchmark.hash, label=manifest.label,
         items=len(benchmark.items), demonstrations=len(clusters.keys), weights=manifest.weights, primary=primary,
         heads=tuple(heads), entries=tuple(entries), left_out=tuple(left_out), method=_method(clusters),
+        absent=_absent(loaded), asked=_asked(entries, benchmark),
     )  # fmt: skip
 
 
@@ -82,8 +94,28 @@ def _entry(one: Loaded, heads: Sequence[Head], cells: dict[str, Cell], attempt: 
             where: {m: _cell(claim) for m, claim in claims.items() if m in known}
             for where, claims in manifest.slices.items()
         },
-        "gallery": tuple((shot.item, shot.sha256) for shot in manifest.gallery), "notes": _notes(one),
+        "gallery": _gallery(one), "notes": _notes(one),
     })  # fmt: skip
+
+
+def _gallery(one: Loaded) -> tuple[Picture, ...]:
+    found = []
+    for shot in one.manifest.gallery:
+        prompt, model = one.plans.get(shot.item, ("", ""))
+        found.append(Picture(item=shot.item, sha256=shot.sha256, prompt=shorten(prompt, TOLD), model=model))
+    return tuple(found)
+
+
+def _asked(entries: Sequence[Entry], benchmark: Benchmark) -> dict[str, str]:
+    shown = {picture.item for entry in entries for picture in entry.gallery}
+    asked = {item.id: " / ".join(item.input.text.splitlines()) for item in benchmark.items if item.id in shown}
+    return {key: shorten(text, TOLD) for key, text in asked.items()}
+
+
+def _absent(loaded: Sequence[Loaded]) -> tuple[str, ...]:
+    """Reference systems that nobody submitted: without them nobody can say what a score is worth."""
+    there = {one.manifest.system.plain for one in loaded if one.is_reference}
+    return tuple(name for name in REFERENCES if name not in there)
 
 
 def _cell(claim: Claim) -> Cell:

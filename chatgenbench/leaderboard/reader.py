@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,16 +125,17 @@ def _cells(text: str, number: int, name: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Scores:
-    """The columns that ranking needs, in the order of the file."""
+    """The columns that ranking needs, in the order of the file; `plans[id]` is (prompt, model) of rows asked for."""
 
     ids: tuple[str, ...]
     outcomes: tuple[str, ...]
     reasons: tuple[str, ...]
     values: dict[str, Array]
+    plans: dict[str, tuple[str, str]]
 
 
-def read_scores(path: Path) -> Scores:
-    """The ids, outcomes and per-row scores of a checked submission.
+def read_scores(path: Path, plans_of: Collection[str] = ()) -> Scores:
+    """The ids, outcomes and per-row scores of a checked submission, and the plans of some rows.
 
     Raises:
         UserError: the file is not of the form, or a score is no number.
@@ -147,8 +148,10 @@ def read_scores(path: Path) -> Scores:
         if [*FIXED] != list(frame.columns[: len(FIXED)]):
             raise ValueError("other columns")
         values = {name: frame[name].to_numpy(dtype=str).astype(np.float64) for name in scores}
+        asked = frame.loc[frame["id"].isin(list(plans_of)), ["id", "prompt", "model"]].to_numpy(dtype=str)
     except (OSError, ValueError, KeyError, pd.errors.ParserError) as error:
         raise UserError(f"{path.name} cannot be read ({type(error).__name__}): `leaderboard check` says why") from None
     return Scores(
-        tuple(frame["id"]), tuple(frame["outcome"]), tuple(read_text(reason) for reason in frame["reason"]), values
-    )
+        tuple(frame["id"]), tuple(frame["outcome"]), tuple(read_text(reason) for reason in frame["reason"]), values,
+        {key: (read_text(prompt), read_text(model)) for key, prompt, model in asked},
+    )  # fmt: skip

@@ -49,6 +49,15 @@ class Cell(Noun):
     reached_by: tuple[str, ...] = ()
 
 
+class Picture(Noun):
+    """One thumbnail of a gallery, with what it was drawn from: the plan's prompt (shortened) and model."""
+
+    item: str
+    sha256: str
+    prompt: str = ""
+    model: str = ""
+
+
 class Entry(Noun):
     """One submission on the board.
 
@@ -76,13 +85,16 @@ class Entry(Noun):
     versions: dict[str, str] = Field(default_factory=dict)
     cells: dict[str, Cell]
     slices: dict[str, dict[str, Cell]] = Field(default_factory=dict)
-    gallery: tuple[tuple[str, str], ...] = ()
+    gallery: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 class Results(Noun):
-    """The board of one benchmark, entries best first by `primary`.  `left_out` says which submissions are not on it
-    and why (slug, reason)."""
+    """The board of one benchmark, entries best first by `primary`.
+
+    `left_out` says which submissions are not on it and why (slug, reason); `absent` names reference systems that it
+    lacks; `asked` holds the chats (shortened) of the items that galleries show.
+    """
 
     benchmark: str
     version: str
@@ -95,4 +107,6 @@ class Results(Noun):
     heads: tuple[Head, ...]
     entries: tuple[Entry, ...]
     left_out: tuple[tuple[str, str], ...] = ()
+    absent: tuple[str, ...] = ()
+    asked: dict[str, str] = Field(default_factory=dict)
     method: str = ""

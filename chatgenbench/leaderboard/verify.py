@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import csv
-import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import InfraError
@@ -20,25 +17,13 @@ from chatgenbench.evaluate.summary import summarise
 from chatgenbench.leaderboard import choice
 from chatgenbench.leaderboard.cells import SETS
 from chatgenbench.leaderboard.columns import JOINT, read_text
-from chatgenbench.leaderboard.manifest import CSV, Claim, Manifest
-from chatgenbench.leaderboard.results import Level
-from chatgenbench.leaderboard.verification import Difference, Verification
+from chatgenbench.leaderboard.manifest import CSV, Manifest
+from chatgenbench.leaderboard.record import PHASH_BITS, TOLERANCES, Record
+from chatgenbench.leaderboard.verification import Verification
 from chatgenbench.render import Pool, draw, engine_fingerprint
 from chatgenbench.render.checkpoints import dtype_name
 from chatgenbench.schema import ARGUMENT_KEYS, DrawnRow, Outcome, Plan, PlannedRow
 
-#: The most that a score of the same row may differ between two machines, in the metric's unit; shares not at all.
-#: FID and the unified score may differ by this share of their value.
-TOLERANCES: Mapping[str, float] = {
-    "bertscore": 1e-3, "sbert": 1e-3, "clipscore": 1.0, "imagereward": 0.05, "hpsv2": 0.3, "clip_image": 1.0,
-    "fid": 0.02, "unified": 0.02,
-}  # fmt: skip
-#: For metrics that are not named above: this share of the claimed value, or of 1 if that is smaller.
-RELATIVE = 0.02
-#: Pictures are the same when at most so many of the 64 bits of their perceptual hashes differ.
-PHASH_BITS = 6
-#: Share of rows that may fail when the pictures were drawn by another engine (versions, kind of device, dtype).
-STRAY = 0.05
 #: Differences that are written down.
 NAMED = 100
 
@@ -65,7 +50,7 @@ def verify(
     weights = benchmark.manifest.weights
     told = _read(folder / CSV)
     claimed = _rows(told, benchmark)
-    record = _Record(manifest, told)
+    record = Record(manifest, told)
     with tempfile.TemporaryDirectory() as work:
         scored = _score(claimed, benchmark, Path(work), None, weights, device, manifest, tick)
         record.compare(scored.values, claimed, _step(scored))
@@ -163,90 +148,3 @@ def _with_pictures(rows: Sequence[Row], drawn: Mapping[str, DrawnRow]) -> list[R
             picture = DrawnRow(item=row.item.id, outcome=Outcome.SYSTEM_FAILED, reason="claimed to have failed")
         found.append(Row(row.item, row.gold, row.planned, picture))
     return found
-
-
-class _Record:
-    """Claims against what came out."""
-
-    def __init__(self, manifest: Manifest, told: Mapping[str, Mapping[str, str]]) -> None:
-        self._manifest, self._told = manifest, told
-        self.failures: list[Difference] = []
-        self.largest: dict[str, float] = {}
-        self.exact = 0
-        self._stray: set[str] = set()
-        self._wrong = False
-
-    def compare(self, values: Mapping[str, Any], rows: Sequence[Row], metrics: Sequence[str]) -> None:
-        """The values of some metrics, row by row."""
-        for metric in metrics:
-            for row, found in zip(rows, values[metric], strict=True):
-                cell = self._told[row.item.id].get(metric, "")
-                claimed = float(cell) if cell else math.nan
-                gap = abs(claimed - float(found))
-                self.largest[metric] = max(self.largest.get(metric, 0.0), 0.0 if math.isnan(gap) else round(gap, 9))
-                if math.isnan(gap) or gap > _allowed(metric, claimed):
-                    drawn = metric not in (*TEXT_METRICS, *STEPWISE)
-                    self._note(row.item.id, metric, cell, f"{found:.6g}", drawn)
-
-    def pictures(self, drawn: Mapping[str, DrawnRow], pool: Pool) -> None:
-        """Each new picture against the claimed one, by its bytes or else by its perceptual hash."""
-        import imagehash
-        from PIL import Image
-
-        for item, row in drawn.items():
-            told = self._told[item]
-            if row.picture is None:
-                self._note(item, "picture", told["image_sha256"], row.reason or "cannot be drawn", True)
-            elif row.image_sha256 == told["image_sha256"]:
-                self.exact += 1
-            else:
-                with Image.open(pool.path(row.picture)) as image:
-                    found = imagehash.phash(image.convert("RGB"))
-                bits = 64
-                with suppress(ValueError):
-                    bits = int(found - imagehash.hex_to_hash(told["image_phash"]))
-                if bits > PHASH_BITS:
-                    self._note(item, f"picture ({bits} of 64 bits differ)", told["image_phash"], str(found), True)
-
-    def sets(self, summary: Mapping[str, Any]) -> None:
-        """Values and intervals of the whole set and of slices, when every picture was drawn again."""
-        self._set("", self._manifest.metrics, summary["metrics"])
-        for where, claims in self._manifest.slices.items():
-            self._set(where, claims, summary["slices"].get(where, {}))
-
-    def _set(self, where: str, claims: Mapping[str, Claim], metrics: Mapping[str, Any]) -> None:
-        for name in SETS:
-            claim, found = claims.get(name), metrics.get(name)
-            if claim is None:
-                continue
-            for end in ("value", "low", "high"):
-                told, now = getattr(claim, end), None if found is None else found[end]
-                if told is None and now is None:
-                    continue
-                gap = math.inf if told is None or now is None else abs(told - now)
-                if end == "value" and not where and math.isfinite(gap):
-                    self.largest[name] = round(gap, 9)
-                if gap > TOLERANCES[name] * max(abs(told or 0), abs(now or 0), 1.0):
-                    what = " ".join(filter(None, (name, where, "" if end == "value" else end)))
-                    self._note("", what, f"{told}", f"{now}", False)
-
-    def level(self, rerun: int, drawn: int, same_engine: bool) -> Level:
-        """What the entry has earned."""
-        if self._wrong or len(self._stray) > (0 if same_engine else STRAY * rerun):
-            return "claimed"
-        if not rerun:
-            return "checked" if drawn or not self._manifest.run.drawn else "reproduced"
-        return "reproduced" if rerun == drawn else "spot-rerun"
-
-    def _note(self, item: str, what: str, claimed: str, found: str, drawn: bool) -> None:
-        self.failures.append(Difference(item=item, what=what, claimed=claimed, found=found))
-        if drawn:
-            self._stray.add(item)
-        else:
-            self._wrong = True
-
-
-def _allowed(metric: str, claimed: float) -> float:
-    if metric in STEPWISE:
-        return 1e-6
-    return TOLERANCES.get(metric, RELATIVE * max(1.0, abs(claimed)))

@@ -12,8 +12,8 @@ import chatgenbench.leaderboard
 from chatgenbench.leaderboard import choice
 from chatgenbench.leaderboard.columns import COLUMNS
 from chatgenbench.leaderboard.manifest import MANIFEST, Manifest, schema_text
+from chatgenbench.leaderboard.record import PHASH_BITS, STRAY, TOLERANCES
 from chatgenbench.leaderboard.results import LEVELS
-from chatgenbench.leaderboard.verify import PHASH_BITS, TOLERANCES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "SUBMISSIONS.md").read_text("utf-8")
 
@@ -38,6 +38,13 @@ def test_every_field_level_and_tolerance_is_documented() -> None:
 def test_the_probabilities_are_those_of_the_formula(rows: int, rerun: int) -> None:
     told = [f"{choice.chance(rows, max(1, round(rows * share)), rerun):.3f}" for share in (0.01, 0.02, 0.05, 0.1)]
     assert f"\n| {rows:,} | {rerun} | {' | '.join(told)} |" in TEXT
+
+
+@pytest.mark.parametrize(("rows", "rerun"), [(360, 50), (360, 100), (15_000, 100), (15_000, 300)])
+def test_the_probabilities_with_another_engine_are_too(rows: int, rerun: int) -> None:
+    stray = int(STRAY * rerun)
+    told = [f"{choice.chance(rows, round(rows * share), rerun, stray):.3f}" for share in (0.05, 0.1, 0.2)]
+    assert f"\n| {rows:,} | {rerun} | {stray} | {' | '.join(told)} |" in TEXT
 
 
 def test_the_schema_file_is_current_and_fits_a_submission(sound: Path) -> None:

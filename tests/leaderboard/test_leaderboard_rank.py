@@ -111,6 +111,30 @@ def test_attempts_references_and_who_they_reach(results: Results) -> None:
     assert told["mine", "1"].cost == Cost(seconds=2.0, tokens=100, usd=0.01)
 
 
+def test_reference_systems_that_a_board_lacks_are_named(results: Results) -> None:
+    assert results.absent == ("oracle", "stuffing", "popular", "random")
+
+
+def test_a_reference_system_that_does_the_task_is_flagged_too(place: Shop) -> None:
+    board = place.board(
+        place.submission("retrieval", weak, seed=3, key=place.maintainer),
+        place.submission("popular", seed=1, key=place.maintainer, revision="of the flag test"),
+    )
+    told = {entry.system: entry for entry in rank(board, place.benchmark).entries}
+    assert told["retrieval"].cells["arguments_steps"].reached_by == ("popular",)
+    assert told["popular"].cells["arguments_steps"].reached_by == ()
+
+
+def test_units_are_those_of_the_reference_systems(place: Shop) -> None:
+    def boast(told: dict[str, Any]) -> None:
+        told["metrics"]["sbert"]["unit"] = "of 100 experts"
+
+    first = place.submission("aaa", weak, seed=3)
+    resign(first, place.key, boast)
+    found = rank(place.board(first, place.submission("random", seed=4, key=place.maintainer)), place.benchmark)
+    assert "experts" not in next(head.unit for head in found.heads if head.name == "sbert")
+
+
 def test_what_can_be_told_apart_is_said(results: Results) -> None:
     heads = {head.name: head for head in results.heads}
     assert heads["fid"].detectable is None
@@ -234,6 +258,7 @@ def test_rank_and_build_as_a_maintainer_types_them(board: Board, place: Shop, tm
     done = cli.run("leaderboard", "rank", *spec, "--benchmark", str(place.benchmark.root), home=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "reached by echo" in done.stdout
+    assert "not on this board: oracle, stuffing, popular, random" in done.stdout
     told = json.loads((board.root / "results.json").read_text())
     assert len(told["entries"]) == 4
     built = cli.run("leaderboard", "build", *spec, home=tmp_path)

@@ -111,7 +111,7 @@ def test_a_gallery_picture_that_was_changed_is_not_shown(results: Results, place
     folder = tmp_path / "submissions"
     shutil.copytree(place.root / "board-0" / "submissions", folder)
     entry = next(e for e in results.entries if e.gallery)
-    picture = folder / entry.slug / "gallery" / f"{entry.gallery[0][1]}.jpg"
+    picture = folder / entry.slug / "gallery" / f"{entry.gallery[0].sha256}.jpg"
     picture.write_bytes(b"<svg onload=alert(1)>")
     page = build_site([results], folder, tmp_path / "site")
     text = (page.parent / "s" / f"{entry.slug}.html").read_text("utf-8")
@@ -214,12 +214,34 @@ def test_charts_tell_their_numbers(view: Any, site: Path) -> None:
     assert 1 <= len(points) <= 2
 
 
+def test_the_oracle_is_left_aside_where_cost_is_weighed(view: Any, results: Results, tmp_path: Path) -> None:
+    best, other = (
+        results.entries[n].model_copy(update={"slug": f"s{n}", "cost": Cost(seconds=1.0 + n)}) for n in range(2)
+    )
+    oracle = best.model_copy(update={"system": "oracle", "reference": True, "slug": "o", "cost": Cost(seconds=0.1)})
+    board = results.model_copy(update={"entries": (oracle, best, other)})
+    view.goto(build_site([board], tmp_path, tmp_path / "site").as_uri())
+    assert view.locator("#scatter circle").count() == 3
+    ends = view.locator("#scatter .front").get_attribute("points").split()
+    assert len(ends) == 1, "the dearer one is not better, and the oracle does not count"
+    assert "oracle" in view.locator("#scatter-told").inner_text()
+
+
+def test_a_board_without_reference_systems_says_so(view: Any, site: Path) -> None:
+    view.goto(site.as_uri())
+    assert "Not on this board: oracle, stuffing, popular, random" in view.locator("#board").inner_text()
+
+
 def test_every_entry_has_its_page(view: Any, site: Path) -> None:
     view.goto(site.as_uri())
     view.get_by_role("link", name="mine", exact=True).first.click()
     view.wait_for_load_state()
     assert view.locator("h1").inner_text().startswith("mine")
     assert view.locator("main img").count() > 0
+    first = view.locator(".gallery figure").first
+    assert first.locator("img").evaluate("(image) => image.getAttribute('width') / image.getAttribute('height')") == 1
+    assert first.locator("q").inner_text().startswith("draw me thing 0")
+    assert "thing 0, clean style" in first.inner_text()
     broken = "[...document.images].filter((i) => i.complete && !i.naturalWidth).length"
     assert view.evaluate(broken) == 0
     view.get_by_role("link", name="leaderboard").click()

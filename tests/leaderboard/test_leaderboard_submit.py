@@ -183,20 +183,20 @@ def test_mistakes_get_one_line(shop: Shop, sound: Path, tmp_path: Path) -> None:
         (("build", "--board", str(tmp_path)), "leaderboard rank"),
         (("verify", str(tmp_path), "--rows", "1", *spec), "shows all"),
     ):
-        done = cli.run("leaderboard", *command, home=tmp_path)
+        done = cli.run_here("leaderboard", *command, home=tmp_path)
         assert (done.returncode, done.stderr.strip().count("\n")) == (1, 0), done.stderr
         assert what in done.stderr
 
 
 def test_a_submission_is_added_once_and_a_new_board_is_said(shop: Shop, sound: Path, tmp_path: Path) -> None:
     command = ("add", str(sound), "--board", str(tmp_path / "new board"), "--benchmark", str(shop.benchmark.root))
-    first = cli.run("leaderboard", *command, home=tmp_path)
+    first = cli.run_here("leaderboard", *command, home=tmp_path)
     assert (first.returncode, first.stderr) == (0, "")
     assert "a new board" in first.stdout
-    again = cli.run("leaderboard", *command, home=tmp_path)
+    again = cli.run_here("leaderboard", *command, home=tmp_path)
     assert again.returncode == 1
     assert "is there already: give the new one another --revision" in again.stderr
     others = shop.submission("oracle", seed=0, key=shop.key)
-    refused = cli.run("leaderboard", "add", str(others), *command[2:], home=tmp_path)
+    refused = cli.run_here("leaderboard", "add", str(others), *command[2:], home=tmp_path)
     assert refused.returncode == 1
     assert "only a maintainer submits" in refused.stdout

@@ -3,6 +3,7 @@
 index.html        the table, its charts, and how to take part
 s/SLUG.html       a page for each submission
 p/SHA256.jpg      pictures of the galleries
+site.css          the style of all pages
 """
 
 from chatgenbench.leaderboard.site.build import build_site

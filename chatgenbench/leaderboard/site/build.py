@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 from chatgenbench.errors import InfraError, UserError
 from chatgenbench.leaderboard.manifest import GALLERY
 from chatgenbench.leaderboard.results import Entry, Results
-from chatgenbench.leaderboard.site.page import render
-from chatgenbench.leaderboard.site.views import entry_view, index_view
+from chatgenbench.leaderboard.site.page import STYLE, TEMPLATES, render
+from chatgenbench.leaderboard.site.views import Shown, entry_view, index_view
 
 #: Tells a folder that a new site may replace.
 MARK = ".chatgenbench-site"
@@ -35,6 +36,7 @@ def build_site(results: Sequence[Results], submissions: Path, out: Path) -> Path
         shutil.rmtree(draft, ignore_errors=True)
         (draft / "s").mkdir(parents=True)
         (draft / "p").mkdir()
+        (draft / STYLE).write_bytes((TEMPLATES / STYLE).read_bytes())
         (draft / MARK).write_text("written by chatgenbench leaderboard build\n", "utf-8")
         names = ["index.html", *(f"{found.hash[:12]}.html" for found in results[1:])]
         others = [(found.benchmark, found.version, name) for found, name in zip(results, names, strict=True)]
@@ -43,7 +45,7 @@ def build_site(results: Sequence[Results], submissions: Path, out: Path) -> Path
             (draft / name).write_bytes(page)
             for entry in found.entries:
                 shown = _pictures(entry, submissions, draft / "p")
-                page = render("entry.html.j2", None, entry_view(found, entry, shown, name))
+                page = render("entry.html.j2", None, entry_view(found, entry, shown, name), "../")
                 (draft / "s" / f"{entry.slug}.html").write_bytes(page)
         shutil.rmtree(out, ignore_errors=True)
         draft.rename(out)
@@ -54,19 +56,29 @@ def build_site(results: Sequence[Results], submissions: Path, out: Path) -> Path
     return out / "index.html"
 
 
-def _pictures(entry: Entry, submissions: Path, folder: Path) -> list[tuple[str, str | None]]:
-    """(item id, file name in the site) of each picture of a gallery; None for one that is not what it should be."""
-    found: list[tuple[str, str | None]] = []
-    for item, sha256 in entry.gallery:
-        source = submissions / entry.slug / GALLERY / f"{sha256}.jpg"
-        name = f"{sha256}.jpg"
+def _pictures(entry: Entry, submissions: Path, folder: Path) -> list[Shown]:
+    """The pictures of a gallery, copied; without a file where one is not what it should be."""
+    found: list[Shown] = []
+    for picture in entry.gallery:
+        name = f"{picture.sha256}.jpg"
+        source = submissions / entry.slug / GALLERY / name
         try:
             data = b"" if source.is_symlink() else source.read_bytes()
         except OSError:
             data = b""
-        if hashlib.sha256(data).hexdigest() != sha256:
-            found.append((item, None))
-            continue
-        (folder / name).write_bytes(data)
-        found.append((item, name))
+        size = _size(data) if hashlib.sha256(data).hexdigest() == picture.sha256 else None
+        if size is not None:
+            (folder / name).write_bytes(data)
+        found.append(Shown(picture, name if size else None, *(size or (0, 0))))
     return found
+
+
+def _size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a JPEG, so that the page does not move when it comes; None if it is none."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            return image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None

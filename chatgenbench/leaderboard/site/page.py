@@ -15,19 +15,20 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
+#: The one style sheet, which the pages share.
+STYLE = "site.css"
 
 
-def render(template: str, script: str | None, values: Mapping[str, Any]) -> bytes:
-    """A page with its style and script inside."""
+def render(template: str, script: str | None, values: Mapping[str, Any], up: str = "") -> bytes:
+    """A page with its script inside; `up` leads from its folder to that of the style sheet."""
     code = (TEMPLATES / script).read_text("utf-8") if script is not None else ""
-    style = (TEMPLATES / "site.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode("ascii")
     scripts = f"'sha256-{digest}'" if code else "'none'"
     policy = (
-        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src 'self' file: data:; "
+        f"default-src 'none'; script-src {scripts}; style-src 'self' file:; img-src 'self' file: data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    html = _environment().get_template(template).render(style=style, script=code, policy=policy, **values)
+    html = _environment().get_template(template).render(style=up + STYLE, script=code, policy=policy, **values)
     return html.encode("utf-8", "replace")
 
 

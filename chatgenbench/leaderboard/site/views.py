@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from chatgenbench.leaderboard.results import LEVELS, Cell, Entry, Head, Results
+from chatgenbench.leaderboard.results import LEVELS, Cell, Entry, Head, Picture, Results
 from chatgenbench.report.numbers import MISSING, Format, arrow, format_for, title, unit
 
 #: Metrics of the index; the pages of the entries show all.
@@ -23,6 +23,15 @@ LEVEL_TEXT = {
     "spot-rerun": "checked, and pictures of rows drawn by lot rendered again, and the same",
     "reproduced": "checked, and every picture rendered again, FID and unified score with them",
 }
+
+
+class Shown(NamedTuple):
+    """A picture of a gallery: its file in the site (None: not what was signed), and its size in pixels."""
+
+    picture: Picture
+    file: str | None
+    width: int
+    height: int
 
 
 class Told(NamedTuple):
@@ -52,8 +61,8 @@ def index_view(results: Results, others: Sequence[tuple[str, str, str]]) -> dict
     }  # fmt: skip
 
 
-def entry_view(results: Results, entry: Entry, shown: Sequence[tuple[str, str | None]], index: str) -> dict[str, Any]:
-    """Values of entry.html.j2; `shown` are (item id, file name or None) of the gallery."""
+def entry_view(results: Results, entry: Entry, shown: Sequence[Shown], index: str) -> dict[str, Any]:
+    """Values of entry.html.j2; `shown` is the gallery."""
     told = columns(results)
     having = [column for column in told if column.name in entry.cells]
     groups = [(text, [(c, _line(c, entry)) for c in having if c.group == name]) for name, text in TABS]
@@ -180,6 +189,7 @@ def _data(results: Results, told: Sequence[Told]) -> dict[str, Any]:
         "entries": [
             {
                 "name": entry.system, "revision": entry.revision, "slug": entry.slug, "reference": entry.reference,
+                "oracle": entry.reference and entry.system.casefold() == "oracle",
                 "authors": " ".join(entry.authors)[:200],
                 "level": entry.level, "cost": [getattr(entry.cost, name) for name, _ in COSTS],
                 "place": {c.name: place(entry.cells[c.name]) for c in told if c.name in entry.cells},

@@ -162,7 +162,7 @@
     const x = (v) => left + (scale(v) - x0) / (x1 - x0) * (width - left - 20), y = (v) => bottom - (v - y0) / (y1 - y0) * (bottom - 12);
     const unit = $("cost").selectedOptions[0].textContent;
     const svg = draw($("scatter"), width, height, `${title} against ${unit}: ${points.map((p) => `${p.e.name} ${print(metric, p.value)} at ${p.cost}`).join("; ")}`);
-    for (const t of ticks(y0, y1, 5)) {
+    for (const t of ticks(y0, y1, 7)) {
       svg.append(node("line", { class: "grid", x1: left, x2: width - 20, y1: y(t), y2: y(t) }));
       svg.append(node("text", { x: left - 6, y: y(t) + 4, "text-anchor": "end" }, String(t)));
     }
@@ -175,7 +175,7 @@
     }
     const sign = higher ? 1 : -1;
     const front = [];
-    for (const p of [...points].sort((a, b) => a.cost - b.cost || sign * (b.value - a.value)))
+    for (const p of points.filter((one) => !one.e.oracle).sort((a, b) => a.cost - b.cost || sign * (b.value - a.value)))
       if (!front.length || sign * p.value > sign * front[front.length - 1].value) front.push(p);
     svg.append(node("polyline", { class: "front", points: front.map((p) => `${x(p.cost)},${y(p.value)}`).join(" ") }));
     const taken = [];
@@ -195,7 +195,7 @@
       svg.append(mark);
     }
     svg.append(node("text", { x: width - 20, y: height - 6, "text-anchor": "end" }, `${unit}${log ? " (logarithmic)" : ""}`));
-    $("scatter-told").textContent = `Costs are as stated by the submitters. The dashed line joins entries that nothing cheaper beats.${silent ? ` ${silent} ${silent === 1 ? "entry states" : "entries state"} no such cost.` : ""}`;
+    $("scatter-told").textContent = `Costs are as stated by the submitters. The dashed line joins entries that nothing cheaper beats; the oracle, which knows the answers, is left aside.${silent ? ` ${silent} ${silent === 1 ? "entry states" : "entries state"} no such cost.` : ""}`;
   }
 
   function show() { tables.forEach(fill); tell(); intervals(); scatter(); }
