@@ -14,6 +14,7 @@ from chatgenbench.cli_build import build_app
 from chatgenbench.cli_compare import register as register_compare
 from chatgenbench.cli_leaderboard import leaderboard_app
 from chatgenbench.cli_pool import pool_app
+from chatgenbench.cli_train import train_app
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.add_typer(build_app, name="build")
 app.add_typer(leaderboard_app, name="leaderboard")
 app.add_typer(pool_app, name="pool")
+app.add_typer(train_app, name="train")
 register_compare(app)
 
 EXIT_USER, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 1, 3, 130

@@ -206,6 +206,7 @@ class PlannedRow(Noun):
 
     `latency` is how many seconds the answer took: of its own where the answers of a batch were timed one by one, else
     the batch's time divided by its rows.  `tokens` is the sum of the two kinds; see `Costs` for the others.
+    `note` is what the system wants readers to know of an answer that counts as any other.
     """
 
     item: str
@@ -218,6 +219,7 @@ class PlannedRow(Noun):
     completion_tokens: int | None = None
     device_seconds: float | None = None
     usd: float | None = None
+    note: str | None = None
 
 
 class RenderRequest(Noun):

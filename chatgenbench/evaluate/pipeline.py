@@ -162,7 +162,13 @@ def plan_stage(
 def planned(item: str, answer: Plan | Failure, spent: Spent, prices: Prices) -> PlannedRow:
     """A line of plans.jsonl."""
     costs = spent.costs.model_copy(update={"usd": prices.of(spent.costs)})
-    known = {"item": item, "latency": spent.seconds, "tokens": costs.tokens, **costs.model_dump()}
+    known = {
+        "item": item,
+        "latency": spent.seconds,
+        "tokens": costs.tokens,
+        "note": spent.note or None,
+        **costs.model_dump(),
+    }
     if isinstance(answer, Failure):
         return PlannedRow(outcome=answer.outcome, reason=answer.reason, **known)
     return PlannedRow(outcome=Outcome.OK, plan=answer, **known)

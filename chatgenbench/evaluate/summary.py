@@ -68,6 +68,7 @@ def summarise(
         "rows": len(rows),
         "incomplete": int((~known).sum()),
         "outcomes": dict(Counter(str(row.outcome) for row in rows)),
+        "notes": dict(Counter(row.planned.note for row in rows if row.planned.note).most_common(50)),
         "reasons": dict(Counter(row.reason for row in rows if row.reason).most_common(50)),
         "approximated_samplers": dict(Counter(r.drawn.approximated for r in rows if r.drawn and r.drawn.approximated)),
         "metrics": whole,

@@ -105,6 +105,8 @@ def troubles(summary: Summary) -> list[str]:
         most = "; ".join(f"{count}× {reason}" for reason, count in list(reasons.items())[:MOST_REASONS])
         more = len(reasons) - MOST_REASONS
         lines.append(f"reasons: {most}" + (f"; and {more} more kinds, see the report" if more > 0 else ""))
+    for note, count in summary.get("notes", {}).items():
+        lines.append(f"{_rows(count)}: {note}")
     for note, count in summary["approximated_samplers"].items():
         lines.append(f"{_pictures(count)} drawn with an approximated sampler: {note}")
     return lines

@@ -68,10 +68,11 @@ def ready(system: System, benchmark: Benchmark) -> None:
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds that an answer took, and what it cost."""
+    """Seconds that an answer took, what it cost, and what the system says of it."""
 
     seconds: float
     costs: Costs
+    note: str = ""
 
 
 def ask(
@@ -103,13 +104,13 @@ def ask(
 
 
 def _spent(answer: object, seconds: float, here: bool) -> Spent:
-    costs = Costs()
+    costs, note = Costs(), ""
     if isinstance(answer, Answered):
         seconds = seconds if answer.seconds is None else answer.seconds
-        costs = answer.costs
+        costs, note = answer.costs, one_line(answer.note)
     if here and costs.device_seconds is None:
         costs = costs.model_copy(update={"device_seconds": seconds})
-    return Spent(seconds, costs)
+    return Spent(seconds, costs, note)
 
 
 def _collect(system: System, batch: Sequence[FreestyleInput]) -> tuple[list[object], StopRun | None]:

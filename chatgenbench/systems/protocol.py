@@ -33,11 +33,15 @@ from chatgenbench.schema import Costs, Demonstration, Failure, FreestyleInput, P
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer with what it cost, and the `seconds` it took where it was timed by itself."""
+    """An answer with what it cost, and the `seconds` it took where it was timed by itself.
+
+    `note` is one line that the run's report counts, such as which part of the answer is a stand-in.
+    """
 
     answer: Plan | Failure
     costs: Costs = Costs()  # noqa: RUF009  (frozen)
     seconds: float | None = None
+    note: str = ""
 
 
 class StopRun(Exception):

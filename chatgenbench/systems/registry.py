@@ -5,6 +5,7 @@
     module:Object                a class, factory or instance; the current folder is importable
     plans.csv, plans.jsonl       a predictions file
     writer | chooser | arguer    stages, or one of them; systems are stages too (`chatgenbench.systems.stages`)
+    evo:DIR and its like         what `chatgenbench train` left in DIR
 
 A class or factory is called with no arguments, or with `seed=` where its signature names it.
 """
@@ -31,6 +32,7 @@ from chatgenbench.systems.guard import describe, one_line
 from chatgenbench.systems.predictions import SUFFIXES, Predictions
 from chatgenbench.systems.protocol import System
 from chatgenbench.systems.stages import STAGES, compose, find, is_composed
+from chatgenbench.systems.trained.names import trained_names, trained_system
 
 GROUP = "chatgenbench.systems"
 HINT = "`chatgenbench systems` lists them; or give module:Object, a .csv or a .jsonl file"
@@ -54,6 +56,8 @@ def resolve(spec: str, benchmark: Benchmark, seed: int) -> System:
         return BUILTINS[spec].make(benchmark, seed)
     if (point := _entry_points().get(spec)) is not None:
         return _outsider(spec, lambda: point.load(), seed)
+    if (trained := trained_system(spec)) is not None:
+        return trained
     if spec.lower().startswith(ABSENT):
         kind = spec.partition(":")[0].lower()
         raise UserError(
@@ -66,14 +70,15 @@ def resolve(spec: str, benchmark: Benchmark, seed: int) -> System:
         return compose(spec, benchmark, seed, lambda part: resolve(part, benchmark, seed))
     if _IMPORT.fullmatch(spec):
         return _outsider(spec, lambda: _import(spec), seed)
-    known = [*(name for name, _ in names()), *STAGES]
+    known = [name for name, _ in names() if ":" not in name] + list(STAGES)
     raise UnknownNameError("system", spec, known, HINT)
 
 
 def names() -> list[tuple[str, str]]:
     """(name, one line of description) of every registered system: built-ins, then entry points."""
     builtins = sorted((b.name, b.summary) for b in BUILTINS.values())
-    return builtins + sorted((name, f"from {_origin(point)}") for name, point in _entry_points().items())
+    outsiders = sorted((name, f"from {_origin(point)}") for name, point in _entry_points().items())
+    return builtins + trained_names() + outsiders
 
 
 def _entry_points() -> dict[str, EntryPoint]:
