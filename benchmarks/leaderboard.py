@@ -127,12 +127,12 @@ def rank_one(board: Path, benchmark: Path) -> None:
     from chatgenbench.leaderboard.results_files import write_results
 
     held = load_benchmark(str(benchmark))
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     results = rank(Board(board), held)
     write_results(results, board)
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"entries": len(results.entries), "seconds": seconds, "peak_mib": peak}))
+    print(json.dumps({"entries": len(results.entries), "seconds": seconds, "cpu": cpu, "peak_mib": peak}))
 
 
 def naive(board: Path, benchmark: Path) -> float:
@@ -177,7 +177,9 @@ def main() -> None:
         metrics = len(METRICS) + 13
         whole = alone * (asked.submissions - 1) * metrics
         print(f"{found['entries']} entries of {asked.rows:,} rows, {metrics} metrics, on {os.cpu_count()} cores")
-        print(f"rank: {found['seconds']:.1f} s, peak memory {found['peak_mib']:.0f} MiB")
+        print(
+            f"rank: {found['seconds']:.1f} s ({found['cpu']:.1f} s of CPU time), peak memory {found['peak_mib']:.0f} MiB"
+        )
         print(
             f"naive: {alone:.2f} s a pair and metric, {whole:,.0f} s for all of them: {whole / found['seconds']:.0f}x"
         )

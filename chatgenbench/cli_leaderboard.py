@@ -69,8 +69,8 @@ def submit(
     ] = None,
     link: Annotated[str, typer.Option("--link", help="https address of paper, code or page.")] = "",
     seconds: Annotated[float | None, typer.Option("--seconds", min=0, help="Per item (default: as measured).")] = None,
-    tokens: Annotated[float | None, typer.Option("--tokens", min=0, help="Per item, of language models.")] = None,
-    usd: Annotated[float | None, typer.Option("--usd", min=0, help="Per item, what it cost.")] = None,
+    tokens: Annotated[float | None, typer.Option("--tokens", min=0, help="Per item (default: as counted).")] = None,
+    usd: Annotated[float | None, typer.Option("--usd", min=0, help="Price per item (default: as counted).")] = None,
     benchmark: BenchmarkOption = "miniature",
 ) -> None:
     """Write a finished run as a signed submission: submission.csv, manifest.json, and a small gallery.

@@ -90,7 +90,9 @@ def run_submit(asked: Submit, console: Console) -> None:
         cost = Cost(seconds=asked.seconds, tokens=asked.tokens, usd=asked.usd)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"--{str(first['loc'][0]).replace('_', '-')}: {shorten(first['msg'], 160)}") from None
+        option = {"authors": "author"}.get(name := str(first["loc"][0]), name.replace("_", "-"))
+        told = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"--{option}: {shorten(told, 160)}") from None
     out = submit(run, benchmark, who, cost, keys.load(asked.key), asked.out, today().isoformat())
     _say(console, f"submission: {out}")
     _say(console, f"check it:   chatgenbench leaderboard check {quote(str(out))} --benchmark {quote(asked.benchmark)}")
@@ -98,9 +100,10 @@ def run_submit(asked: Submit, console: Console) -> None:
 
 def run_check(path: Path, spec: str, board: Path | None, console: Console) -> bool:
     """Print what is wrong; True if anything is."""
-    from chatgenbench.leaderboard.board import Board
+    from chatgenbench.leaderboard.board import Board, folder_of
     from chatgenbench.leaderboard.check import check
 
+    folder_of(path)
     if board is not None and not board.is_dir():
         raise UserError(f"--board {board} is no folder: name the board's, such as leaderboard")
     known = [s.manifest for s in Board(board).submissions() if s.manifest is not None] if board else []
@@ -120,14 +123,15 @@ def _count(problems: int) -> str:
 
 def run_add(path: Path, spec: str, board: Path, console: Console) -> bool:
     """Check a submission and copy it in; True if it is wrong."""
-    from chatgenbench.leaderboard.board import Board
+    from chatgenbench.leaderboard.board import Board, folder_of
 
+    folder = folder_of(path)
     if not board.exists():
         board.mkdir(parents=True)
         _say(console, f"a new board: {board}")
     if run_check(path, spec, board, console):
         return True
-    _say(console, f"added: {Board(board).add(path if path.is_dir() else path.parent)}")
+    _say(console, f"added: {Board(board).add(folder)}")
     return False
 
 
@@ -138,7 +142,7 @@ def run_verify(asked: Verify, console: Console) -> bool:
     from chatgenbench.evaluate.run import write_bytes
     from chatgenbench.home import home
     from chatgenbench.leaderboard import choice, keys
-    from chatgenbench.leaderboard.board import Board
+    from chatgenbench.leaderboard.board import Board, folder_of
     from chatgenbench.leaderboard.check import check
     from chatgenbench.leaderboard.manifest import MANIFEST, VERIFICATION, Manifest
     from chatgenbench.leaderboard.record import STRAY
@@ -147,7 +151,7 @@ def run_verify(asked: Verify, console: Console) -> bool:
     from chatgenbench.quiet import quiet
     from chatgenbench.render import Pool
 
-    folder = asked.submission if asked.submission.is_dir() else asked.submission.parent
+    folder = folder_of(asked.submission)
     benchmark = load_benchmark(asked.benchmark)
     key = keys.load(asked.key) if asked.key is not None else None
     secret = _secret(asked.secret)

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chatgenbench.errors import UserError
 from chatgenbench.evaluate.run import write_bytes
 from chatgenbench.report import page
 
@@ -28,7 +29,10 @@ def write_diff_page(path: Path, **values: Any) -> Path:
     script = _text("diff.js")
     policy = _policy(script, "img-src data:")
     html = _render("diff.html.j2", script, "diff.css", policy=policy, **values)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path.parent} cannot be made a folder ({error.strerror}): choose another --out") from None
     write_bytes(path, html)
     return path
 

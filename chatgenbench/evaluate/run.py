@@ -218,4 +218,6 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise InfraError(f"cannot write {path}: {error.strerror}; free some space, type it again") from error
+        raise InfraError(
+            f"cannot write {path}: {error.strerror}; mend that or free some space, type it again"
+        ) from error

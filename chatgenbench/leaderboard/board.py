@@ -78,6 +78,21 @@ class Board:
         return target
 
 
+def folder_of(path: Path) -> Path:
+    """The submission's folder that is meant by the folder itself, or by the table or manifest in it.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if path.is_dir():
+        return path
+    if path.name not in (CSV, MANIFEST):
+        raise UserError(f"{path} is no submission: give its folder, or the {CSV} in it")
+    if not path.exists():
+        raise UserError(f"{path} is not there: give a submission's folder, or the {CSV} in it")
+    return path.parent
+
+
 def slug_of(name: str, revision: str) -> str:
     """A folder's name for a system's revision: readable, ASCII, and different for different ones."""
     flat = unicodedata.normalize("NFKD", f"{name}-{revision}").encode("ascii", "ignore").decode().casefold()

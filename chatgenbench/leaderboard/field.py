@@ -12,7 +12,7 @@ import numpy as np
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import UserError
-from chatgenbench.leaderboard.board import Board, Submission
+from chatgenbench.leaderboard.board import Board, Submission, slug_of
 from chatgenbench.leaderboard.keys import check_signature
 from chatgenbench.leaderboard.manifest import CSV, Manifest
 from chatgenbench.leaderboard.reader import read_scores
@@ -60,9 +60,13 @@ def load(board: Board, benchmark: Benchmark, tick: Tick) -> tuple[list[Loaded], 
             reason = _objection(manifest, submission.folder / CSV, benchmark) or (
                 f"the same system and revision as {named[name]}" if name in named else None
             )
+            slug = slug_of(manifest.system.name, manifest.system.revision)
+            if slug != submission.slug and not reason:
+                reason = f"its folder should be called {slug}: put it there with `leaderboard add`"
             if name[0] in BUILTINS and manifest.key not in maintainers:
                 reason = f"'{name[0]}' is the name of a reference system, which only a maintainer submits"
-            named.setdefault(name, submission.slug)
+            if not reason:
+                named[name] = submission.slug
         if manifest is None or reason:
             left_out.append((submission.slug, reason or "its manifest cannot be read"))
         else:

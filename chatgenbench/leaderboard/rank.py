@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import UserError, shorten
@@ -46,8 +46,8 @@ def rank(
         raise UserError(f"{board.root} holds no submission to rank{f' ({why})' if why else ''}: `leaderboard add` one")
     clusters = Clusters([item.demonstration for item in benchmark.items])
     heads = with_detectable(heads_of(loaded), loaded, clusters)
+    primary = _primary(by, heads, loaded)
     cells = cells_of(loaded, heads, clusters, tick)
-    primary = _primary(by, heads, cells)
     attempts = _attempts(loaded)
     entries = [_entry(one, heads, cells[i], attempts[one.submission.slug]) for i, one in enumerate(loaded)]
     head = next(head for head in heads if head.name == primary)
@@ -61,11 +61,11 @@ def rank(
     )  # fmt: skip
 
 
-def _primary(by: str | None, heads: Sequence[Head], cells: Sequence[Mapping[str, Cell]]) -> str:
+def _primary(by: str | None, heads: Sequence[Head], loaded: Sequence[Loaded]) -> str:
     names = [head.name for head in heads]
     if by is not None and by not in names:
         raise UserError(f"no submission has '{by}': choose from {', '.join(names)}")
-    shared = [name for name in PRIMARY if all(name in one for one in cells)]
+    shared = [name for name in PRIMARY if all(name in one.manifest.metrics for one in loaded)]
     return by or next(iter(shared), names[0])
 
 

@@ -187,8 +187,15 @@ def test_the_command_prints_a_table_and_the_path(duel: Duel, tmp_path: Path) -> 
 @pytest.mark.parametrize("second", ["missing", "folder"])
 def test_the_command_refuses_in_one_line(duel: Duel, tmp_path: Path, second: str) -> None:
     (tmp_path / "folder").mkdir()
-    done = cli.run("diff", str(duel.a), str(tmp_path / second), home=tmp_path, cwd=tmp_path)
+    done = cli.run_here("diff", str(duel.a), str(tmp_path / second), "--out", str(tmp_path / "d.html"), home=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "diff.html").exists()
+    assert not (tmp_path / "d.html").exists()
+
+
+def test_a_page_that_cannot_be_written_is_told_in_one_line(duel: Duel, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = cli.run_here("diff", str(duel.a), str(duel.b), "--out", str(tmp_path / "file" / "d.html"), home=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("cannot be made a folder (File exists): choose another --out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,15 @@ def test_what_was_changed_on_the_board_is_left_out_and_said(place: Shop) -> None
     assert "changed after signing" in told[folders["worse"].name]
     assert "only a maintainer" in told[folders["oracle"].name]
     assert "manifest.json is missing" in told["empty"]
+
+
+def test_a_copy_under_another_folder_takes_nobodys_place(place: Shop) -> None:
+    board = place.board(place.submission("mine", seed=1, revision="copied"))
+    one = board.submissions()[0].folder
+    shutil.copytree(one, board.folder / "aaa")
+    found = rank(board, place.benchmark)
+    assert [entry.slug for entry in found.entries] == [one.name]
+    assert dict(found.left_out)["aaa"].startswith(f"its folder should be called {one.name}")
 
 
 def test_rank_and_build_as_a_maintainer_types_them(board: Board, place: Shop, tmp_path: Path) -> None:
