@@ -177,9 +177,8 @@ def main() -> None:
         metrics = len(METRICS) + 13
         whole = alone * (asked.submissions - 1) * metrics
         print(f"{found['entries']} entries of {asked.rows:,} rows, {metrics} metrics, on {os.cpu_count()} cores")
-        print(
-            f"rank: {found['seconds']:.1f} s ({found['cpu']:.1f} s of CPU time), peak memory {found['peak_mib']:.0f} MiB"
-        )
+        took = f"{found['seconds']:.1f} s ({found['cpu']:.1f} s of CPU time)"
+        print(f"rank: {took}, peak memory {found['peak_mib']:.0f} MiB")
         print(
             f"naive: {alone:.2f} s a pair and metric, {whole:,.0f} s for all of them: {whole / found['seconds']:.0f}x"
         )
