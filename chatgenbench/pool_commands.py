@@ -104,7 +104,7 @@ def _runs(path: Path) -> list[Path]:
 
 
 def _drawn(path: Path) -> Iterator[DrawnRow]:
-    from chatgenbench.evaluate import journal
+    from chatgenbench import journal
     from chatgenbench.evaluate.run import RunFolder
     from chatgenbench.schema import DrawnRow
 

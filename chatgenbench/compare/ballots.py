@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from chatgenbench import journal
 from chatgenbench.compare.pairing import Match, Pair
 from chatgenbench.errors import RunFolderError, UserError
-from chatgenbench.evaluate import journal
 from chatgenbench.report.data import RunData
 
 Choice = Literal["left", "right", "tie", "skip"]

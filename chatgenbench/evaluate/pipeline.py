@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import chatgenbench
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, InfraError, RunFolderError, UserError, shorten
-from chatgenbench.evaluate.journal import Journal
 from chatgenbench.evaluate.rows import Row, join
 from chatgenbench.evaluate.run import RunFolder, Settings, identity_of, open_run, started, write_json
 from chatgenbench.home import home
 from chatgenbench.interrupt import held
+from chatgenbench.journal import Journal
 from chatgenbench.render import Executor, LocalExecutor, Pool, devices_for, draw, engine_fingerprint
 from chatgenbench.render.checkpoints import dtype_name
 from chatgenbench.schema import DrawnRow, Failure, Item, Outcome, Plan, PlannedRow, digest_of

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import chatgenbench
+from chatgenbench import journal
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import InfraError, RunFolderError
-from chatgenbench.evaluate import journal
 from chatgenbench.schema import DrawnRow, PlannedRow
 from chatgenbench.systems import Prices
 

@@ -17,15 +17,16 @@ from typing import Any
 import numpy as np
 import t2imetrics
 
+from chatgenbench import journal
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, UserError
-from chatgenbench.evaluate import journal, stepwise
+from chatgenbench.evaluate import stepwise
 from chatgenbench.evaluate.features import FeatureStore
-from chatgenbench.evaluate.journal import Journal
 from chatgenbench.evaluate.ledger import ledger
 from chatgenbench.evaluate.look import Look, checked, in_range
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import RunFolder, TextSource
+from chatgenbench.journal import Journal
 from chatgenbench.schema import Outcome, digest_of
 from chatgenbench.statistics import Array
 

@@ -159,7 +159,7 @@ def test_other_paths_methods_and_lengths_are_refused(
 
 
 def test_a_full_disk_loses_no_vote_silently(duel: Duel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from chatgenbench.evaluate import journal
+    from chatgenbench import journal
 
     match, votes = duel.match(), tmp_path / "votes.jsonl"
     with serving(match, votes) as address:

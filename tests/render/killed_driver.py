@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from chatgenbench.benchmark import load_benchmark
-from chatgenbench.evaluate.journal import Journal, read
+from chatgenbench.journal import Journal, read
 from chatgenbench.render import LocalExecutor, Pool, draw
 from chatgenbench.schema import Arguments, DrawnRow, Plan
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from chatgenbench.benchmark import Benchmark
-from chatgenbench.evaluate.journal import read
+from chatgenbench.journal import read
 from chatgenbench.render import Picture, Pool, Undrawn, draw, lease_requests, request_for
 from chatgenbench.render.backlog import DEATHS, Backlog, Batch
 from chatgenbench.render.inline import InlineExecutor

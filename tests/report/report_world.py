@@ -17,7 +17,6 @@ from PIL import Image
 
 from chatgenbench.benchmark import Benchmark, load_benchmark
 from chatgenbench.evaluate import ladder
-from chatgenbench.evaluate.journal import Journal
 from chatgenbench.evaluate.pipeline import Finished, read_finished, state_of
 from chatgenbench.evaluate.rows import Row, join
 from chatgenbench.evaluate.run import RunFolder, Settings, open_run, write_json
@@ -25,6 +24,7 @@ from chatgenbench.evaluate.score import IMAGE_METRICS, TEXT_METRICS, Scored
 from chatgenbench.evaluate.stepwise import score_plans
 from chatgenbench.evaluate.submission import write_tables
 from chatgenbench.evaluate.summary import summarise
+from chatgenbench.journal import Journal
 from chatgenbench.render.pool import Pool
 from chatgenbench.schema import DrawnRow, Failure, Item, Outcome, Plan, PlannedRow
 

@@ -39,8 +39,8 @@ class Journal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._file.close()
 
-    def append(self, *records: dict[str, Any]) -> None:
-        """Write records so that after a crash each is there whole or not at all."""
+    def append(self, *records: dict[str, Any]) -> int:
+        """Write records so that after a crash each is there whole or not at all; returns where the first begins."""
         size = os.fstat(self._file.fileno()).st_size
         data = b"".join(json.dumps(r, ensure_ascii=False, allow_nan=False).encode() + b"\n" for r in records)
         try:
@@ -51,6 +51,7 @@ class Journal:
         except OSError as error:
             _drop_tail(self.path, size)
             raise InfraError(f"cannot write {self.path}: {error.strerror}; free some space, type it again") from error
+        return size
 
 
 def read(path: Path, parse: Callable[[Any], T]) -> Iterator[T]:
@@ -61,8 +62,14 @@ def read(path: Path, parse: Callable[[Any], T]) -> Iterator[T]:
     Raises:
         RunFolderError: a line that is not JSON or that `parse` refuses.
     """
+    return (record for _, record in read_places(path, parse))
+
+
+def read_places(path: Path, parse: Callable[[Any], T]) -> Iterator[tuple[int, T]]:
+    """The same, each record with the offset in bytes at which its line begins."""
     if not path.exists():
         return
+    place = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
@@ -73,7 +80,8 @@ def read(path: Path, parse: Callable[[Any], T]) -> Iterator[T]:
                 raise RunFolderError(
                     f"{path}, line {number} is damaged: mend or delete that line, then type the command again"
                 ) from None
-            yield record
+            yield place, record
+            place += len(line)
 
 
 def _repair(path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatgenbench import journal
 from chatgenbench.errors import RunFolderError
-from chatgenbench.evaluate import journal
-from chatgenbench.evaluate.journal import Journal
+from chatgenbench.journal import Journal
 
 records = st.lists(st.dictionaries(st.text(max_size=8), st.one_of(st.text(), st.integers(), st.none())), max_size=6)
 
@@ -45,7 +45,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from chatgenbench.errors import InfraError
-from chatgenbench.evaluate.journal import Journal
+from chatgenbench.journal import Journal
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
