@@ -57,6 +57,7 @@ class Request:
     contact: str
     form: str
     push_to_hub: str | None
+    skip_unanswered: bool
     dry_run: bool
 
 
@@ -107,7 +108,8 @@ def run_build(request: Request, console: Console) -> None:
         created = _remember(workspace, request)
         settings = replace(settings, removals=settings.removals.resolved(workspace.salt))
         source = _source(request, workspace, progress)
-        funnel = Stages(workspace, source, settings, progress, _is_loopback(request.api)).run()
+        private, skip = _is_loopback(request.api), request.skip_unanswered
+        funnel = Stages(workspace, source, settings, progress, private, skip).run()
         ending = Ending(workspace, source, settings, play, progress)
         try:
             ending.tasks()
@@ -116,7 +118,7 @@ def run_build(request: Request, console: Console) -> None:
             print_funnel(funnel, console)
             raise
         with quiet(), _language_model(request, ending) as endpoint:
-            funnel["roleplay"] = ending.roleplay(endpoint)
+            funnel["roleplay"] = ending.roleplay(endpoint, request.skip_unanswered)
         edition = _edition(request, created)
         funnel, report = ending.publish(edition, funnel)
     _tell(workspace, funnel, report, console)
@@ -200,7 +202,7 @@ def _source(request: Request, workspace: Any, progress: Any) -> Any:
     from chatgenbench.build.store import RawStore
 
     store, query = RawStore(workspace.raw), _query(request)
-    collect(store, query, Count(), progress.tick, token_for(request.api))
+    collect(store, query, Count(), progress.tick, token_for(request.api), skip=request.skip_unanswered)
     return Civitai(store, query, workspace.salt)
 
 
@@ -231,7 +233,7 @@ def _dry_run(request: Request, workspace: Any, settings: Settings, play: Any, co
             store, query = RawStore(workspace.raw), _query(request)
             fetch, source = forecast(store, query), Civitai(store, query, workspace.salt)
         if fetch is None or fetch.whole:
-            stages = Stages(workspace, source, settings, progress)
+            stages = Stages(workspace, source, settings, progress, skip=request.skip_unanswered)
             funnel = stages.run_offline()
             ending = Ending(workspace, source, settings, play, progress) if "split" in funnel else None
         progress.stop()
@@ -252,11 +254,14 @@ def _language_model(request: Request, ending: Any) -> Iterator[Any]:
             request.llm_base_url, str(request.llm_model), request.llm_price_in, request.llm_price_out, request.budget,
             patience=patience(),
         )  # fmt: skip
-    elif ending.played(MODEL, False):
+    elif ending.played(MODEL, False, request.skip_unanswered):
         yield Endpoint("", MODEL, structured=False)
     else:
         with server() as address:
-            yield Endpoint(address, MODEL, concurrency=1, max_tokens=60, temperature=0.5, structured=False)
+            yield Endpoint(
+                address, MODEL, concurrency=1, max_tokens=60, temperature=0.5, frequency_penalty=0.6,
+                structured=False,
+            )  # fmt: skip
 
 
 def _edition(request: Request, created: str) -> Any:
@@ -274,7 +279,7 @@ def _tell(workspace: Any, funnel: dict[str, Any], report: dict[str, Any], consol
     print_funnel(funnel, console)
     rows = ", ".join(f"{name} {number:,}" for name, number in report["rows"].items())
     console.print(f"demonstrations: {rows}; crossing splits: {report['leaks']}", highlight=False)
-    for note in funnel["split"]["noted"]:
+    for note in (*_given_up(funnel), *funnel["split"]["noted"]):
         console.print(f"note: {note}", style="yellow", highlight=False)
     _say(console, f"dataset: {workspace.dataset}")
     _say(console, f"card:    {workspace.dataset / 'README.md'}")
@@ -283,6 +288,24 @@ def _tell(workspace: Any, funnel: dict[str, Any], report: dict[str, Any], consol
         _say(console, f"first:   chatgenbench build hydrate {ready} --out FULL   (with your $CIVITAI_API_TOKEN)")
         ready = "FULL"
     _say(console, f"try it:  chatgenbench eval --system retrieval --benchmark {ready} --out RUN")
+
+
+def _given_up(funnel: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What the build went on without (--skip-unanswered), if anything."""
+    parse, parts = funnel["parse"]["noted"], []
+    if "models-unanswered" in parse:
+        parts.append("the list of models ends at a page that was never answered")
+    if number := parse.get("unanswered"):
+        lists = "1 list of pictures ends" if number == 1 else f"{number:,} lists of pictures end"
+        parts.append(f"{lists} at a page that was never answered")
+    if number := funnel["pictures"]["dropped"].get("picture-unanswered"):
+        parts.append("1 picture was never answered" if number == 1 else f"{number:,} pictures were never answered")
+    if number := funnel["roleplay"]["dropped"].get("unanswered"):
+        parts.append(
+            f"{'1 chat was' if number == 1 else f'{number:,} chats were'} never answered by the language model"
+        )
+    for part in parts:
+        yield f"{part}; without --skip-unanswered this is asked for again"
 
 
 def _say(console: Console, line: str) -> None:
@@ -326,7 +349,9 @@ def _bars(console: Console) -> Iterator[Bars]:
         yield Bars(progress)
 
 
-def run_hydrate(folder: Path, out: Path, api: str, pace: float, removals: Path | None, console: Console) -> None:
+def run_hydrate(
+    folder: Path, out: Path, api: str, pace: float, removals: Path | None, skip: bool, console: Console
+) -> None:
     """Bring back what a release leaves out, with the reader's own token."""
     _need_extra()
     from chatgenbench.build.client import checked
@@ -337,10 +362,12 @@ def run_hydrate(folder: Path, out: Path, api: str, pace: float, removals: Path |
     checked(api)
     out = real(out)
     check_free(out)  # before anything is fetched
+    if not str(folder).startswith("hf:") and not folder.is_dir():
+        raise UserError(f"{folder} is no folder: give a published dataset's, or hf:OWNER/NAME")
     listed = _removals(removals)
     with _bars(console) as progress:
         root = out.with_name(f"{out.name}.fetched")
-        fetch = Refetch(root, api, token_for(api), progress.tick, _is_loopback(api), pace)
+        fetch = Refetch(root, api, token_for(api), progress.tick, _is_loopback(api), pace, skip)
         counts = hydrate(folder, out, fetch, root, listed)
     print_funnel({"hydrate": counts}, console)
     console.print(f"items: {counts['items']:,}, lost: {counts['items_lost']:,}", highlight=False)

@@ -123,6 +123,12 @@ def build(
     push_to_hub: Annotated[
         str | None, typer.Option("--push-to-hub", help="OWNER/NAME on the Hugging Face hub, with $HF_TOKEN.")
     ] = None,
+    skip_unanswered: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unanswered", help="Go on without pages, pictures and chats that are never answered; counts them."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would fetch and ask, and what that costs, then stop.")
     ] = False,
@@ -157,6 +163,7 @@ def build(
             max_items=max_items, with_train=with_train, facts=facts.value if facts else None, test_share=test_share,
             few_shot_threshold=few_shot_threshold,
             seed=seed, name=name, contact=contact, form=form.value, push_to_hub=push_to_hub, dry_run=dry_run,
+            skip_unanswered=skip_unanswered,
         ),
         _console(),
     )  # fmt: skip
@@ -182,6 +189,9 @@ def hydrate(
     removals: Annotated[
         Path | None, typer.Option("--removals", help="Pictures, models and @users that people asked to have removed.")
     ] = None,
+    skip_unanswered: Annotated[
+        bool, typer.Option("--skip-unanswered", help="Go on without records and pictures that are never answered.")
+    ] = False,
 ) -> None:
     """Fetch the prompts and pictures that a release leaves out, with your own token ($CIVITAI_API_TOKEN).
 
@@ -189,7 +199,7 @@ def hydrate(
     """
     from chatgenbench.build_commands import run_hydrate
 
-    run_hydrate(folder, out, api, requests_per_second, removals, _console())
+    run_hydrate(folder, out, api, requests_per_second, removals, skip_unanswered, _console())
 
 
 @build_app.command("import")

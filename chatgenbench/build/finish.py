@@ -88,31 +88,35 @@ class Ending:
         split = json.loads(self.workspace.counters("split").read_text("utf-8"))["given"]
         return ["roleplay", split, asdict(self.play), endpoint_model, structured, chatgenbench.__version__]
 
-    def played(self, endpoint_model: str, structured: bool) -> dict[str, Any] | None:
-        """The counters of the role-play if it was done already, so that no language model has to be there."""
-        return self.workspace.done("roleplay", self._given(endpoint_model, structured))
+    def played(self, endpoint_model: str, structured: bool, skip: bool = False) -> dict[str, Any] | None:
+        """The counters of the role-play if it was done already, so that no language model has to be there.
 
-    def roleplay(self, endpoint: Endpoint) -> dict[str, Any]:
-        """Play every chat; the counters, by kind of input too."""
+        Without `skip` it is not done as long as chats stay unanswered.
+        """
+        done = self.workspace.done("roleplay", self._given(endpoint_model, structured))
+        return None if done and not skip and "unanswered" in done["dropped"] else done
+
+    def roleplay(self, endpoint: Endpoint, skip: bool = False) -> dict[str, Any]:
+        """Play every chat; the counters, by kind of input too.  `skip`: go on without chats that are never answered."""
         given = self._given(endpoint.model, endpoint.structured)
-        done = self.workspace.done("roleplay", given)
+        done = self.played(endpoint.model, endpoint.structured, skip)
         if done is None:
             self.workspace.remove("roleplay")
             count = Count()
-            kept = count.through(self._chats(endpoint, count))
+            kept = count.through(self._chats(endpoint, count, skip))
             write_lines(self.workspace.lines("roleplay"), kept)
             done = count.as_json()
             self.workspace.finish("roleplay", given, done)
         return {name: done[name] for name in ("seen", "kept", "dropped", "noted")}
 
-    def _chats(self, endpoint: Endpoint, count: Count) -> Iterator[Accepted | Drop]:
+    def _chats(self, endpoint: Endpoint, count: Count, skip: bool) -> Iterator[Accepted | Drop]:
         tasks = self.tasks()
         for task in tasks:
             count.noted[f"asked: {task.kind}"] += 1
         with asyncio.Runner() as runner:
             model = runner.run(_entered(endpoint, self.workspace.root / "roleplay.jsonl"))
             try:
-                yield from _steps(runner, play(tasks, self._models, model, self.play, self.progress.tick))
+                yield from _steps(runner, play(tasks, self._models, model, self.play, self.progress.tick, skip))
             finally:
                 runner.run(model.__aexit__(None, None, None))
 

@@ -27,6 +27,7 @@ PARTS = (*FILES, "records.jsonl", "chats.jsonl", "build.json", "leaks.json")
 #: Why a demonstration may be lost, beside the reasons that `fetch` gives.
 REASONS = {
     "gone": "its source does not give it any more",
+    "unanswered": "its source never answered, and hydration was told to go on without it",
     "prompt-changed": "prompt or negative prompt are not what was published",
     "picture-missing": "the record came without its picture",
     "picture-changed": "the picture is not what was published",

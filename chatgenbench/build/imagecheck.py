@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
+from chatgenbench.build.bare import bare
 from chatgenbench.build.safety import Classifier, opaque
 
 MAX_PIXELS = 40_000_000
@@ -15,13 +16,17 @@ MAX_PIXELS = 40_000_000
 
 @dataclass(frozen=True)
 class Seen:
-    """A sound picture: file suffix, size in pixels, 64-bit perceptual hash (16 hex digits), classifier's score 0..1."""
+    """A sound picture: file suffix, size in pixels, 64-bit perceptual hash (16 hex digits), classifier's score 0..1.
+
+    `data` is the file without metadata (`bare`), which is what was looked at.
+    """
 
     suffix: str
     width: int
     height: int
     phash: str
     nsfw: float
+    data: bytes
 
 
 def look(data: bytes, classifier: Classifier) -> Seen | str:
@@ -60,10 +65,12 @@ def _decode(data: bytes, suffix: str, classifier: Classifier) -> Seen | str:
             return "picture-too-many-pixels"
         if getattr(image, "is_animated", False):
             return "picture-not-an-image"
+    data = bare(data, suffix)
+    with _open(data, suffix) as image:
         image.load()
         flat = opaque(image)
         width, height = image.size
-    return Seen(suffix, width, height, phash(flat), round(classifier.score(flat), 4))
+    return Seen(suffix, width, height, phash(flat), round(classifier.score(flat), 4), data)
 
 
 def phash(image: Image.Image) -> str:

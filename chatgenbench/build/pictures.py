@@ -1,7 +1,7 @@
 """The pictures of records: fetched once each, checked, kept by their content, and joined to the records again.
 
-`pictures/ab/SHA256.ext` holds the bytes as they came; a journal has one line a record: what was seen, or why there is
-no picture.  A record with such a line is never fetched again.
+`pictures/ab/SHA256.ext` holds a picture without its metadata, which may name people; a journal has one line a record:
+what was seen, or why there is no picture.  A record with such a line is never fetched again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ REASONS = {
     "picture-too-many-pixels": "it has more than 40 million pixels",
     "picture-damaged": "it cannot be decoded whole",
     "picture-nsfw": "the classifier takes it for not safe",
+    "picture-unanswered": "its server never answered, and the build was told to go on without it",
 }
 CONCURRENCY = 4
 #: What may be the server's bad moment and not the picture's fault, and how often it is looked at before that is told.
@@ -52,17 +54,19 @@ def download(
     tick: Tick,
     allow_private: bool = False,
     patience: float = 1.0,
+    skip: bool = False,
 ) -> None:
     """Fetch and check every picture that the journal does not know yet; `folder` is the workspace's `pictures`.
 
     `tick` hears how many records are settled.  `allow_private` lets addresses of private networks pass; `patience` is
-    the first pause between attempts in seconds.
+    the first pause between attempts in seconds.  With `skip`, what is never answered is given up as
+    `picture-unanswered`, as long as other pictures are answered; without it, such pictures are asked for again.
 
     Raises:
         InfraError: pictures stayed unanswered, or the disk refuses; what was fetched is kept.
     """
     with Journal(journal) as lines, ThreadPoolExecutor(2) as workers:
-        run = _Download(folder, lines, limits, tick, workers)
+        run = _Download(folder, lines, limits, tick, workers, skip)
         try:
             asyncio.run(run.all(iter(records), allow_private, patience))
         except BaseExceptionGroup as group:
@@ -85,10 +89,10 @@ def attach(records: Iterable[Record], journal: Path, limits: Limits | None = Non
                 yield Drop(record.id, "picture-without-address")
 
 
-def missing(records: Iterable[Record], folder: Path, journal: Path, limits: Limits) -> int:
+def missing(records: Iterable[Record], folder: Path, journal: Path, limits: Limits, skip: bool = False) -> int:
     """How many pictures `download` would fetch."""
     with Journal(journal) as lines:
-        return sum(1 for r in records if r.url and not _known(lines.get(r.id), folder, limits))
+        return sum(1 for r in records if r.url and not _known(lines.get(r.id), folder, limits, skip))
 
 
 def lost(lines: Path, root: Path) -> bool:
@@ -101,16 +105,19 @@ def lost(lines: Path, root: Path) -> bool:
 class _Download:
     """One call of `download`."""
 
-    def __init__(self, folder: Path, journal: Journal, limits: Limits, tick: Tick, workers: ThreadPoolExecutor) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, journal: Journal, limits: Limits, tick: Tick, workers: ThreadPoolExecutor, skip: bool
+    ) -> None:
+        self._folder, self._skip = folder, skip
         self._journal = journal
         self._limits = limits
         self._tick = tick
         self._workers = workers
         self._classifier: Classifier | None = None
-        self._settled = 0
-        self._unanswered = 0
-        self._in_a_row = 0
+        self._settled = self._in_a_row = 0
+        self._unanswered: list[Record] = []
+        #: The address of a picture that was given before, to see whether the network is up.
+        self._given = ""
         self._why = ""
 
     async def all(self, records: Iterator[Record], allow_private: bool, patience: float) -> None:
@@ -126,26 +133,42 @@ class _Download:
                     except netguard.Refused as refusal:
                         self._note(record, {"reason": refusal.reason})
                     except netguard.Unanswered as failure:
-                        self._unanswered += 1
+                        self._unanswered.append(record)
                         self._in_a_row += 1
                         self._why = failure.why
 
-            for _ in range(CONCURRENCY):
-                group.create_task(work())
+            workers = [group.create_task(work()) for _ in range(CONCURRENCY)]
+            await asyncio.wait(workers)
+            if self._skip and self._unanswered and self._in_a_row < GIVE_UP and self._given:
+                with suppress(netguard.Unanswered, netguard.Refused):
+                    await netguard.fetch(pool, self._given, patience)
+                    self._give_up()
+
+    def _give_up(self) -> None:
+        """Settle what is never answered, now that the network is known to be up."""
+        for record in self._unanswered:
+            self._note(record, {"reason": "picture-unanswered"})
+        self._unanswered.clear()
 
     def complain(self) -> None:
         if self._unanswered:
+            number = len(self._unanswered)
+            pictures = "1 picture" if number == 1 else f"{number} pictures"
+            told = f"{pictures} stayed unanswered (last: {self._why}): type the same command again"
+            down = self._skip or self._in_a_row >= GIVE_UP
             raise InfraError(
-                f"{self._unanswered} pictures stayed unanswered (last: {self._why}): type the same command again"
+                told if down else f"{told}, or add --skip-unanswered to go on without what is never answered"
             )
 
     def _wanted(self, records: Iterator[Record]) -> Iterator[Record]:
         for record in records:
             if self._in_a_row >= GIVE_UP:
                 return
-            if record.url and not _known(self._journal.get(record.id), self._folder, self._limits):
+            line = self._journal.get(record.id)
+            if record.url and not _known(line, self._folder, self._limits, self._skip):
                 yield record
             else:
+                self._given = self._given or (record.url if line and "picture" in line else "")
                 self._step()
 
     async def _fetched(self, pool: Any, url: str, patience: float) -> tuple[bytes, Any]:
@@ -171,12 +194,13 @@ class _Download:
         elif seen.nsfw > self._limits.nsfw_threshold:
             self._note(record, {"reason": "picture-nsfw", "nsfw": seen.nsfw})
         else:
-            sha256 = hashlib.sha256(data).hexdigest()
-            picture = self._keep(data, f"{sha256[:2]}/{sha256}.{seen.suffix}")
+            sha256 = hashlib.sha256(seen.data).hexdigest()
+            picture = self._keep(seen.data, f"{sha256[:2]}/{sha256}.{seen.suffix}")
+            self._given = record.url
             self._note(
                 record,
-                {"picture": picture, "sha256": sha256, "phash": seen.phash, "nsfw": seen.nsfw,
-                 "width": seen.width, "height": seen.height},
+                {"picture": picture, "sha256": sha256, "original": hashlib.sha256(data).hexdigest(),
+                 "phash": seen.phash, "nsfw": seen.nsfw, "width": seen.width, "height": seen.height},
             )  # fmt: skip
 
     def _keep(self, data: bytes, name: str) -> str:
@@ -195,10 +219,12 @@ class _Download:
         self._tick("pictures", self._settled, None)
 
 
-def _known(line: dict[str, Any] | None, folder: Path, limits: Limits) -> bool:
+def _known(line: dict[str, Any] | None, folder: Path, limits: Limits, skip: bool) -> bool:
     """Whether nothing is left to fetch for a record with this line of the journal."""
     if line is None:
         return False
+    if line.get("reason") == "picture-unanswered":
+        return skip
     if line.get("reason") == "picture-nsfw":
         return bool(line["nsfw"] > limits.nsfw_threshold)
     return "reason" in line or (folder.parent / line["picture"]).is_file()
@@ -212,5 +238,8 @@ def _joined(record: Record, line: dict[str, Any] | None, threshold: float) -> Re
     if line["nsfw"] > threshold:
         return Drop(record.id, "picture-nsfw")
     return record.model_copy(
-        update={"picture": line["picture"], "picture_sha256": line["sha256"], "phash": line["phash"]}
-    )
+        update={
+            "picture": line["picture"], "picture_sha256": line["sha256"], "phash": line["phash"],
+            "original_sha256": line.get("original", ""),
+        }
+    )  # fmt: skip

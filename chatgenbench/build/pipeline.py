@@ -41,13 +41,20 @@ class Stages:
 
     Args:
         allow_private: pictures may lie at private addresses (a mirror of one's own).
+        skip: go on without pictures that are never answered.
     """
 
     def __init__(
-        self, workspace: Workspace, source: Source, settings: Settings, progress: Progress, allow_private: bool = False
+        self,
+        workspace: Workspace,
+        source: Source,
+        settings: Settings,
+        progress: Progress,
+        allow_private: bool = False,
+        skip: bool = False,
     ) -> None:
         self.workspace, self.source, self.settings, self.progress = workspace, source, settings, progress
-        self._allow_private = allow_private
+        self._allow_private, self._skip = allow_private, skip
         self._given: Any = None
 
     def run(self) -> Funnel:
@@ -73,7 +80,8 @@ class Stages:
         if not self.source.pictures:
             return None
         journal = self.workspace.root / "pictures.jsonl"
-        return pictures.missing(self._kept("filter"), self.workspace.pictures, journal, self.settings.limits)
+        limits = self.settings.limits
+        return pictures.missing(self._kept("filter"), self.workspace.pictures, journal, limits, self._skip)
 
     @property
     def _begin(self) -> Any:
@@ -130,14 +138,15 @@ class Stages:
         settings = [limits.nsfw_threshold]
         given = ["pictures", digest_of(self._given), settings]
         done = self.workspace.done("pictures", given)
-        if done and pictures.lost(self.workspace.lines("pictures"), self.workspace.root):
+        asked_again = done and not self._skip and "picture-unanswered" in done["dropped"]
+        if done and (asked_again or pictures.lost(self.workspace.lines("pictures"), self.workspace.root)):
             done = None
             for name in AFTER_LOSS:  # what comes back may be another picture: whatever follows is made anew
                 self.workspace.remove(name)
         if done is None and self.source.pictures:
             pictures.download(
                 self._kept("filter"), self.workspace.pictures, journal, limits, self.progress.tick, self._allow_private,
-                patience(),
+                patience(), self._skip,
             )  # fmt: skip
         return self._stage("pictures", settings, lambda count: self._pictured(journal))
 

@@ -50,7 +50,8 @@ class Record(Noun):
 
     `creator` is the keyed hash of the uploader's name ("" when unknown: then nobody else has the same creator).
     `level` is the hub's browsing level (1 = PG; 0 = unrated).  `picture` is a path in the workspace once downloaded,
-    `phash` its 64-bit perceptual hash as 16 hex digits.  `redistributable` says that the licence lets anyone publish
+    `phash` its 64-bit perceptual hash as 16 hex digits, `picture_sha256` the hash of that file, `original_sha256` that
+    of the file as its server gave it, with metadata.  `redistributable` says that the licence lets anyone publish
     prompt and picture; otherwise only the release form's ids, hashes and arguments leave the workspace.
     """
 
@@ -70,6 +71,7 @@ class Record(Noun):
     approximated: tuple[str, ...] = ()
     picture: str = ""
     picture_sha256: str = ""
+    original_sha256: str = ""
     phash: str = ""
 
 

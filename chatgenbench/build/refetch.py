@@ -10,11 +10,12 @@ from typing import Any
 from chatgenbench.build import civitai, fields, metadata, pictures, resources
 from chatgenbench.build.answers import Answers
 from chatgenbench.build.client import Client, Unanswered
+from chatgenbench.build.collect import GIVE_UP, WITHOUT
 from chatgenbench.build.filters import Limits
 from chatgenbench.build.funnel import Count
 from chatgenbench.build.pictures import Tick
 from chatgenbench.build.records import Drop, Record
-from chatgenbench.build.store import Answer, RawStore, key_of
+from chatgenbench.build.store import UNANSWERED, Answer, RawStore, key_of
 from chatgenbench.build.workspace import Workspace
 from chatgenbench.errors import InfraError
 from chatgenbench.remote.pauses import patience
@@ -34,14 +35,22 @@ class Refetch:
     Args:
         tick: hears how many records were answered.
         allow_private: pictures may lie at private addresses.
+        skip: drop records that are never answered as `unanswered`, as long as others are.
     """
 
     def __init__(
-        self, root: Path, api: str, token: str | None, tick: Tick, allow_private: bool = False, pace: float = 1.0
+        self,
+        root: Path,
+        api: str,
+        token: str | None,
+        tick: Tick,
+        allow_private: bool = False,
+        pace: float = 1.0,
+        skip: bool = False,
     ) -> None:
-        self.root = root
+        self.root, self._skip = root, skip
         self._api, self._token, self._tick, self._allow_private, self._pace = api, token, tick, allow_private, pace
-        self._done = 0
+        self._done = self._in_a_row = 0
 
     def __call__(self, ids: list[str]) -> Iterator[tuple[str, Record | Drop]]:
         """Each id with its record (prompt, negative prompt, picture, address), or why there is none.
@@ -59,7 +68,7 @@ class Refetch:
         journal = self.root / "pictures.jsonl"
         limits = Limits(nsfw_threshold=1.0)  # the release has judged them already
         pictures.download(
-            records, workspace.pictures, journal, limits, self._tick, self._allow_private, patience=patience()
+            records, workspace.pictures, journal, limits, self._tick, self._allow_private, patience(), self._skip
         )
         attached = {item.id: item for item in pictures.attach(iter(records), journal, limits)}
         for item in found:
@@ -67,16 +76,24 @@ class Refetch:
 
     async def _collect(self, store: RawStore, ids: list[str], salt: bytes) -> None:
         async with Client(self._api, self._token, self._pace, 1, patience()) as client:
-            answers = Answers(store, client, salt)
+            answers = Answers(store, client, salt, self._skip)
             for key in ids:
                 if _number(key) is not None:
-                    try:
-                        await answers.get("/images", _params(key))
-                    except Unanswered as failure:
-                        raise InfraError(f"the API does not answer ({failure.why}): type the command again") from None
+                    await self._ask(answers, key)
                 self._done += 1
                 self._tick("records", self._done, None)
             await answers.settle()
+
+    async def _ask(self, answers: Answers, key: str) -> None:
+        try:
+            await answers.get("/images", _params(key))
+            self._in_a_row = 0
+        except Unanswered as failure:
+            self._in_a_row += 1
+            if not self._skip or self._in_a_row >= GIVE_UP:
+                told = f"the API does not answer ({failure.why}): type the command again"
+                raise InfraError(told if self._skip else f"{told}, {WITHOUT}") from None
+            answers.give_up("/images", _params(key))
 
 
 def _params(key: str) -> list[tuple[str, str]]:
@@ -94,6 +111,8 @@ def _number(key: str) -> int | None:
 
 def _record(key: str, answer: Answer | None, salt: bytes) -> Record | Drop:
     """The texts of a record out of the hub's answer, which may hold other pictures than the one asked for."""
+    if answer is not None and answer.status == UNANSWERED:
+        return Drop(key, "unanswered")
     if answer is None or answer.status != 200:
         return Drop(key, "refused" if answer is not None and answer.status == 403 else "gone")
     items = civitai.page(answer.body, "images", Count()).items

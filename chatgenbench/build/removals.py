@@ -7,7 +7,7 @@ One name a line, `#` begins a comment:
     civitai:4384                           every version of it, or https://civitai.com/models/4384
     @jane                                  all pictures of a user, in any case, or https://civitai.com/user/jane
     0123456789abcdef                       the same, by the keyed hash (16 digits) of this builder
-    e3b0c442...b855                        a picture, by its sha256 (64 digits)
+    e3b0c442...b855                        a picture, by the sha256 (64 digits) of a dataset, or of the hub's own file
 
 A user's name does not name the models that the user made: those go by their numbers.
 """
@@ -87,7 +87,7 @@ class Removals:
         """
         if self.people:
             raise ValueError("people on a removal list are found by their hash: use resolved()")
-        names = (record.id, record.creator, record.picture_sha256)
+        names = (record.id, record.creator, record.picture_sha256, record.original_sha256)
         models = (record.plan.model, *record.plan.ranking)
         return not self.names.isdisjoint(filter(None, names)) or any(map(self.hits_model, models))
 

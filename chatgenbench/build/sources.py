@@ -70,7 +70,7 @@ class Civitai:
 
     def __init__(self, store: RawStore, query: Query, salt: Callable[[], bytes]) -> None:
         self.store, self.query, self._salt = store, query, salt
-        self._models = Count()
+        self._listed, self._models = Count(), Count()
 
     @property
     def revision(self) -> str:
@@ -78,10 +78,11 @@ class Civitai:
 
     @cached_property
     def hub(self) -> Hub:
-        return Hub(models(self.store, self.query), self._models)
+        return Hub(models(self.store, self.query, self._listed), self._models)
 
     def records(self, count: Count) -> Iterator[Record | Drop]:
         key, hub = self._salt(), self.hub
+        count.noted.update(self._listed.noted)
         count.noted.update({f"models:{name}": number for name, number in self._models.noted.items()})
 
         def creator(name: str) -> str:

@@ -26,10 +26,16 @@ import orjson
 from chatgenbench.build.workspace import write_whole
 from chatgenbench.errors import InfraError, UserError, shorten
 
+#: The status kept for a request that the hub never answered and that the user gave up.
+UNANSWERED = 0
+
 
 @dataclass(frozen=True)
 class Answer:
-    """What the hub said: `url` is the key of the request, `status` the HTTP status, `body` JSON without user names."""
+    """What the hub said: `url` is the key of the request, `body` JSON without user names.
+
+    `status` is the HTTP status, or `UNANSWERED`.
+    """
 
     url: str
     status: int
@@ -125,8 +131,8 @@ class RawStore:
         return None if place is None else place.status
 
     def put(self, key: str, answer: Answer) -> None:
-        """Keep an answer for good; the first one to a request counts, but a refusal (403) gives way to any other."""
-        if self.status(key) not in (None, 403) or self.status(key) == answer.status:
+        """Keep an answer for good: the first one counts, but a refusal (403), or none, gives way to any other."""
+        if self.status(key) not in (None, 403, UNANSWERED) or self.status(key) == answer.status:
             return
         frame = zlib.compress(answer.body, 6)
         place = _Place(self._end, len(frame), answer.status, hashlib.sha256(answer.body).hexdigest())

@@ -11,7 +11,7 @@ from typing import Any
 
 from chatgenbench.build import civitai, fields
 from chatgenbench.build.funnel import Count
-from chatgenbench.build.store import Answer, key_of
+from chatgenbench.build.store import UNANSWERED, Answer, key_of
 from chatgenbench.errors import UserError
 
 #: So many pages with nothing new in a row end a list.
@@ -100,6 +100,10 @@ class ModelWalk:
 
     def take(self, answer: Answer) -> Iterator[dict[str, Any]]:
         """The models of a page that did not come before."""
+        if answer.status == UNANSWERED:
+            self._count.noted["models-unanswered"] += 1
+            self._pages.done = True
+            return
         check_listed(answer)
         before = len(self._ids)
         page = civitai.page(answer.body, "models", self._count)
@@ -168,7 +172,8 @@ class ImageWalk:
     def take(self, feed: Feed, answer: Answer) -> Iterator[dict[str, Any]]:
         """The pictures of a page that did not come before."""
         if answer.status != 200:
-            self._count.noted[f"refused:{answer.status}"] += 1
+            unanswered = answer.status == UNANSWERED
+            self._count.noted["unanswered" if unanswered else f"refused:{answer.status}"] += 1
             feed.pages.done = True
         else:
             yield from self._new(feed, civitai.page(answer.body, "images", self._count))

@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,11 @@ from chatgenbench.schema import digest_of
 ATTEMPTS = 6
 #: Longest pause of our own between attempts, and the longest that a server is granted, in seconds.
 MAX_PAUSE, MAX_RETRY_AFTER = 30.0, 120.0
+#: So many requests without an answer in a row: the endpoint is down.
+GIVE_UP = 4
 _AGAIN = frozenset({408, 409, 425, 429, 499})
+#: Statuses of a request that is wrong in itself: in how it is put, or in what it holds.
+_UNFIT = frozenset({400, 413, 422})
 #: How many characters a token is taken to have when nobody counted: a stated rule.
 CHARACTERS_PER_TOKEN = 4
 
@@ -32,8 +36,8 @@ class Endpoint:
     """Where a language model is reached and what it costs.
 
     `price_in` and `price_out` are USD per million tokens; `structured` asks for JSON by schema (an endpoint that
-    refuses that is asked for plain JSON); `max_tokens` bounds an answer; `patience` is the longest first pause between
-    `attempts` in seconds; `timeout` bounds one attempt in seconds.
+    refuses that is asked for plain JSON); `max_tokens` bounds an answer; `frequency_penalty` is sent where it is not 0;
+    `patience` is the longest first pause between `attempts` in seconds; `timeout` bounds one attempt in seconds.
     """
 
     base_url: str
@@ -44,10 +48,15 @@ class Endpoint:
     concurrency: int = 4
     max_tokens: int = 400
     temperature: float = 0.9
+    frequency_penalty: float = 0.0
     structured: bool = True
     patience: float = 1.0
     timeout: float = 180.0
     attempts: int = ATTEMPTS
+
+
+class NoAnswer(InfraError):
+    """No answer to one request after all attempts."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ class Reply:
     """What a model said, under which key it is kept, and what the endpoint calls the answer.
 
     `refused`: the model or its endpoint's filter would not answer; `text` is then what was said all the same.
+    `unfit`: the endpoint cannot carry out this request, though it does others: too long for a small model, say.
     """
 
     key: str
@@ -62,6 +72,7 @@ class Reply:
     response_id: str
     model: str
     refused: bool = False
+    unfit: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,11 +102,13 @@ class Model:
 
     Raises:
         UserError: the address is none; the endpoint refuses the key, the model or the request; the budget is spent.
-        InfraError: no answer after all attempts.
+        NoAnswer: no answer after all attempts.
     """
 
     def __init__(self, endpoint: Endpoint, journal: Path) -> None:
         self.endpoint = endpoint
+        self._in_a_row = 0
+        self._accepts = False
         headers = _headers(endpoint.base_url)
         self._journal = Journal(journal)
         self._structured = endpoint.structured
@@ -117,6 +130,11 @@ class Model:
         self._journal.__exit__(kind, error, tb)
         await self._http.aclose()
 
+    @property
+    def down(self) -> bool:
+        """Whether nothing was answered for so long that it is not for what was asked."""
+        return self._in_a_row >= GIVE_UP
+
     async def ask(
         self, messages: list[dict[str, str]], seed: int, schema: dict[str, Any] | None,
         temperature: float | None = None,
@@ -127,6 +145,8 @@ class Model:
             "temperature": self.endpoint.temperature if temperature is None else temperature,
             "max_tokens": self.endpoint.max_tokens, "schema": schema if self.endpoint.structured else None,
         }  # fmt: skip
+        if self.endpoint.frequency_penalty:
+            request["frequency_penalty"] = self.endpoint.frequency_penalty
         key = digest_of(request)
         line = self._journal.get(key)
         if line is None:
@@ -135,7 +155,8 @@ class Model:
                 self._journal.append(line)
                 self.asked += 1
                 self.spent += self._cost(line)
-        return Reply(key, line["text"], line["response_id"], line["model"], bool(line.get("refused")))
+        refused, unfit = bool(line.get("refused")), bool(line.get("unfit"))
+        return Reply(key, line["text"], line["response_id"], line["model"], refused, unfit)
 
     @asynccontextmanager
     async def _affordable(self, request: dict[str, Any]) -> AsyncIterator[None]:
@@ -171,10 +192,13 @@ class Model:
         jitter = random.Random(key)
         for attempt in range(1, self.endpoint.attempts + 1):
             try:
-                return await self._attempt(request)
+                found = await self._attempt(request)
+                self._in_a_row = 0
+                return found
             except _Again as failure:
                 if attempt == self.endpoint.attempts:
-                    raise InfraError(
+                    self._in_a_row += 1
+                    raise NoAnswer(
                         f"the language model did not answer ({failure}): type the same command again to go on"
                     ) from None
                 own = jitter.uniform(0, min(MAX_PAUSE, self.endpoint.patience * 2 ** (attempt - 1)))
@@ -182,7 +206,7 @@ class Model:
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(self, request: dict[str, Any]) -> dict[str, Any]:
-        body = {name: request[name] for name in ("model", "messages", "seed", "temperature", "max_tokens")}
+        body = {name: value for name, value in request.items() if name != "schema"}
         structured = request["schema"] is not None and self._structured
         named = {"name": "chat", "strict": True, "schema": request["schema"]}
         wanted = {"response_format": {"type": "json_schema", "json_schema": named}} if structured else {}
@@ -194,12 +218,25 @@ class Model:
             if answer.status == 200:
                 self._structured = False
         if answer.status == 400 and completion.filtered(answer.body):
-            return {"text": "", "response_id": "", "model": "", "usage": {}, "refused": completion.said(answer.body)}
+            return _nothing("refused", answer)
+        if answer.status in _UNFIT and await self.answers_others():
+            return _nothing("unfit", answer)
         self._refused(answer)
         line = completion.read(answer.body)
         if line is None:
             raise _Again("an answer that is no chat completion")
+        self._accepts = True
         return line
+
+    async def answers_others(self) -> bool:
+        """Whether a request that fails does so for what it holds (too long for a small model, say): another, or else
+        a plain one in the same form, is answered."""
+        if not self._accepts:
+            plain = {"model": self.endpoint.model, "messages": [{"role": "user", "content": "Say hello."}], "seed": 0}
+            rest = {"temperature": self.endpoint.temperature, "max_tokens": self.endpoint.max_tokens}
+            with suppress(_Again):
+                self._accepts = (await self._post(plain | rest)).status == 200
+        return self._accepts
 
     async def _post(self, body: dict[str, Any]) -> _Answer:
         """What the endpoint sends back; of a body longer than `completion.MAX_BODY` only the beginning."""
@@ -238,6 +275,11 @@ class Model:
             raise UserError(
                 f"the language model's endpoint refuses the request (status {status}): {completion.said(answer.body)}"
             )
+
+
+def _nothing(name: str, answer: _Answer) -> dict[str, Any]:
+    """A line of the journal for a request that the endpoint will not carry out, and why."""
+    return {"text": "", "response_id": "", "model": "", "usage": {}, name: completion.said(answer.body)}
 
 
 def cost_of(tokens_in: float, tokens_out: float, endpoint: Endpoint) -> float:

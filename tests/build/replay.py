@@ -17,7 +17,7 @@ Stepwisecliche__civitai-api), generation data has the fields of recorded ones.  
 - With `odd=True` (the default) each tenth picture has no metadata and each eleventh a browsing level above PG.
 - Each model and picture belongs to one of `world.names`, which are in no other text than user fields, descriptions and
   workflow paths: a test can look for them everywhere.
-- `/pictures/ID.png` is a PNG of 192 x 192 pixels, different for each id.
+- `/pictures/ID.png` is a PNG of 192 x 192 pixels, different for each id; what is written into it names people, too.
 
 Faults: `TRANSIENT` ones come once or twice for some requests (by a hash of the request, so the same ones every time)
 before the real answer; `LASTING` ones change what the lists hold, but not which pictures of the world can be collected.
@@ -46,7 +46,7 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from chatgenbench.build.store import key_of
 
@@ -412,8 +412,9 @@ def picture(number: int) -> bytes:
     """A PNG of soft patches of colour, different to the eye for each number."""
     rng = np.random.default_rng([7, number])
     small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
-    whole = io.BytesIO()
-    small.resize((192, 192), Image.Resampling.BICUBIC).save(whole, "PNG")
+    whole, written = io.BytesIO(), PngImagePlugin.PngInfo()
+    written.add_text("parameters", f"Steps: 20, User: Quillon_Verdaccio{number % 7}")
+    small.resize((192, 192), Image.Resampling.BICUBIC).save(whole, "PNG", pnginfo=written)
     return whole.getvalue()
 
 

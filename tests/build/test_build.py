@@ -47,7 +47,7 @@ def command(servers: tuple[ReplayServer, Actor], out: Path, *more: str) -> list[
 
 
 def run(words: list[str], code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -131,23 +131,44 @@ def test_typed_again_it_asks_for_nothing(built, servers) -> None:
 
 
 def test_killed_twenty_times_it_ends_the_same(built, servers, tmp_path) -> None:
+    """Kills come at random moments of a build's life: after so many answers of either server, or files of a stage."""
     hub, actor = servers
     out, draw = tmp_path / "build", random.Random(7)
     words = command(servers, out, "--form", "full")
-    kills = repeated = 0
-    answered = len(actor.bodies)
-    while kills < KILLS:
+    whole = len(keys(built[0])) + len(list((built[0] / "pictures").rglob("*.*"))) + len(lines(built[0])) + STAGE_FILES
+    answered, last, moments = len(actor.bodies), 0, []
+    for moment in sorted(draw.sample(range(1, whole), KILLS)):
         kept, first = keys(out), len(hub.requests)
         process = subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(draw.uniform(0.6, 3.0))
-        kills += process.poll() is None
+        start = events(out, servers)
+        while process.poll() is None and events(out, servers) < start + moment - last:
+            time.sleep(0.002)
+        time.sleep(draw.uniform(0, 0.02))
+        moments.append((process.poll() is None, tuple(sorted(path.name for path in (out / "stages").glob("*.json")))))
         process.kill()
         process.wait()
+        last = moment
         assert not kept & {request.key for request in hub.requests[first:]}
+    assert sum(alive for alive, _ in moments) >= KILLS - 2
+    assert len(set(moments)) >= 3, "kills in different stages"
     run(words)
     assert digests(out) == digests(built[0])
-    repeated = len(actor.bodies) - answered - len((out / "roleplay.jsonl").read_bytes().splitlines())
+    repeated = len(actor.bodies) - answered - len(lines(out))
     assert repeated <= 4 * KILLS  # only what was on its way when the process died
+
+
+#: Files that a build's stages end with, marks and what they kept.
+STAGE_FILES = 12
+
+
+def events(out: Path, servers: tuple[ReplayServer, Actor]) -> int:
+    """How much has happened in a build: only differences mean anything."""
+    return len(servers[0].requests) + len(servers[1].bodies) + len(list((out / "stages").glob("*.json*")))
+
+
+def lines(out: Path) -> list[bytes]:
+    """What the language model answered."""
+    return (out / "roleplay.jsonl").read_bytes().splitlines()
 
 
 def keys(out: Path) -> set[str]:

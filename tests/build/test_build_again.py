@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -91,6 +92,47 @@ def test_a_lost_picture_is_fetched_again(servers: Servers, out: Path) -> None:
     run(command(servers, out, "--form", "full"))
     assert (out / name).read_bytes() == before
     assert load_benchmark(str(out / "dataset")).hash == benchmark.hash
+
+
+def test_what_is_never_answered_can_be_gone_past(tmp_path: Path) -> None:
+    """A page, a picture and a chat that no attempt brings end every run, until one says to go on without them."""
+
+    class Poisoned(ReplayServer):
+        never: tuple[str, ...] = ()
+
+        def fault_of(self, key: str) -> str | None:
+            return "500" if any(part in key for part in self.never) else None
+
+    class Silent(Actor):
+        first = ""
+
+        def reply(self, data: bytes, key: str | None) -> tuple[int, bytes, dict[str, str]]:
+            self.first = self.first or hashlib.sha256(data).hexdigest()
+            silent = hashlib.sha256(data).hexdigest() == self.first
+            return (500, b"{}", {}) if silent else super().reply(data, key)
+
+    world = World(models=4, images_per_version=8, seed=5, odd=False)
+    page, picture = max(world.by_version), min(world.images)
+    with Poisoned(world, token=TOKEN) as hub, Silent(key=KEY) as actor:
+        hub.never = (f"modelVersionId={page}&", f"/pictures/{picture}.png")
+        words = command((hub, actor), tmp_path / "b", "--form", "full")
+        hint = "or add --skip-unanswered to go on without what"
+        assert hint in " ".join(run(words, code=3).stderr.split())
+        done = run([*words, "--skip-unanswered"])
+        told = " ".join(done.stdout.split())
+        for part in ("1 list of pictures ends at a page", "1 picture was", "1 chat was"):
+            assert part in told
+        funnel = json.loads((tmp_path / "b/dataset/build.json").read_text())["funnel"]
+        assert funnel["parse"]["noted"]["unanswered"] == 1
+        assert funnel["pictures"]["dropped"] == {"picture-unanswered": 1}
+        assert funnel["roleplay"]["dropped"]["unanswered"] == 1
+        load_benchmark(str(tmp_path / "b/dataset"))
+        hub.never, actor.first = (), "nobody"
+        whole = run(words)
+        assert "never answered" not in whole.stdout
+    funnel = json.loads((tmp_path / "b/dataset/build.json").read_text())["funnel"]
+    assert not {"picture-unanswered", "unanswered"} & {*funnel["pictures"]["dropped"], *funnel["roleplay"]["dropped"]}
+    assert funnel["parse"]["kept"] == len(world.images)
 
 
 def test_another_salt_would_give_a_person_two_names(servers: Servers, out: Path, monkeypatch) -> None:

@@ -235,9 +235,56 @@ def test_schemas_are_given_up_only_when_the_same_request_succeeds_without(tmp_pa
             return 400, FILTERED[0]
         return (400, {"error": "context is too long"}) if body["seed"] == 2 else (200, says("hi"))
 
-    with Server(too_long) as server, pytest.raises(UserError, match=r"status 400\): context is too long"):
-        ask(server, tmp_path / "b", schema, count=3)
-    assert ["response_format" in body for body in server.requests] == [True, True, True, False]
+    with Server(too_long) as server:
+        replies = ask(server, tmp_path / "b", schema, count=4)
+        assert [(reply.refused, reply.unfit) for reply in replies] == [(True, False), (False, False), (False, True),
+                                                                       (False, False)]  # fmt: skip
+    assert ["response_format" in body for body in server.requests] == [True, True, True, False, True]
+    kept = [json.loads(line) for line in (tmp_path / "b").read_text("utf-8").splitlines()]
+    assert kept[2]["unfit"] == "context is too long"
+
+
+def test_a_request_that_is_too_long_costs_that_chat_only(tmp_path: Path) -> None:
+    """But where nothing is accepted, not even a plain request, that ends the run."""
+    with Server(lambda body: (400, {"error": "too long"}) if len(str(body)) > 500 else None) as server:
+        assert chats(server, tmp_path / "a") == [Drop("r1-1", "unfit")]
+        assert len(server.requests) == 3, "with a schema, without one, and a plain one"
+        assert chats(server, tmp_path / "a") == [Drop("r1-1", "unfit")]
+        assert len(server.requests) == 3
+    with (
+        Server(lambda body: (422, {"error": "no such field: seed"})) as server,
+        pytest.raises(UserError, match=r"status 422\): no such field: seed"),
+    ):
+        chats(server, tmp_path / "b")
+
+
+def several(server: Server, journal: Path, skip: bool, count: int = 6) -> list[Accepted | Drop]:
+    tasks = [Assignment(f"r{n}-1", record(n), personas()[0], styles()[0], "single") for n in range(count)]
+    endpoint = Endpoint(server.base_url, "actor", patience=0.0, attempts=2, concurrency=1)
+
+    async def whole() -> list[Accepted | Drop]:
+        async with Model(endpoint, journal) as model:
+            settings = Play(gates=Gates(facts="off"))
+            return [found async for found in play(tasks, {"m": MODEL}, model, settings, lambda *_: None, skip)]
+
+    return asyncio.run(whole())
+
+
+def test_chats_that_are_never_answered_can_be_given_up(tmp_path: Path) -> None:
+    bad = {digest_of([0, f"r{n}-1", 1])[:8] for n in (1, 4)}
+    seeds = {int(part, 16) % 2**31 for part in bad}
+    with Server(lambda body: (500, {}) if body["seed"] in seeds else None) as server:
+        with pytest.raises(InfraError, match="or add --skip-unanswered to go on without that chat"):
+            several(server, tmp_path / "a", skip=False)
+        found = several(server, tmp_path / "a", skip=True)
+    assert [chat.id for chat in found if isinstance(chat, Drop)] == ["r1-1", "r4-1"]
+    assert {chat.reason for chat in found if isinstance(chat, Drop)} == {"unanswered"}
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_a_model_that_is_down_is_not_skipped(count: int, tmp_path: Path) -> None:
+    with Server(lambda body: (500, {})) as server, pytest.raises(InfraError, match=r"again to go on$"):
+        several(server, tmp_path / "b", skip=True, count=count)
 
 
 def test_a_filter_may_refuse_what_is_asked_again_without_a_schema(tmp_path: Path) -> None:

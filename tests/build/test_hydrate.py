@@ -198,8 +198,8 @@ WORLD = World(models=2, images_per_version=12, odd=False)
 IDS = [f"civitai-{key}" for key in sorted(WORLD.images)[: len(SPLITS)]]
 
 
-def refetch(server: ReplayServer, root: Path, token: str | None = None) -> Refetch:
-    return Refetch(root, server.base_url, token, lambda *_: None, allow_private=True, pace=1e6)
+def refetch(server: ReplayServer, root: Path, token: str | None = None, skip: bool = False) -> Refetch:
+    return Refetch(root, server.base_url, token, lambda *_: None, allow_private=True, pace=1e6, skip=skip)
 
 
 def released(server: ReplayServer, root: Path) -> Path:
@@ -309,6 +309,26 @@ def test_a_record_that_is_refused_is_dropped_and_asked_for_again(tmp_path: Path)
         fetch = refetch(server, tmp_path / "f", "better")
         assert hydrate(release, tmp_path / "h2", fetch, tmp_path / "f")["kept"] == len(IDS)
         assert len(server.keys) == 1
+
+
+@pytest.mark.usefixtures("_hasty")
+def test_a_record_that_is_never_answered_can_be_gone_past(tmp_path: Path) -> None:
+    class Poisoned(ReplayServer):
+        never = IDS[3].removeprefix("civitai-")
+
+        def fault_of(self, key: str) -> str | None:
+            return "500" if self.never in key else None
+
+    with Poisoned(WORLD) as server:
+        server.never = "nothing"
+        release, root = released(server, tmp_path), tmp_path / "f"
+        server.never = Poisoned.never
+        with pytest.raises(InfraError, match="or add --skip-unanswered"):
+            hydrate(release, tmp_path / "h", refetch(server, root), root)
+        told = hydrate(release, tmp_path / "h", refetch(server, root, skip=True), root)
+        assert told["dropped"] == {"unanswered": 1}
+        server.never = "nothing"
+        assert hydrate(release, tmp_path / "h2", refetch(server, root), root)["kept"] == len(IDS)
 
 
 @pytest.mark.usefixtures("_hasty")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +162,37 @@ def test_recorded_meta_of_additional_networks_and_damaged_keys() -> None:
     damaged = metadata.read(body["modelVersions"][0]["images"][0]["meta"])
     assert isinstance(damaged, Generation)
     assert Resource(kind="lora", name="sd_xl_turbo_lora_v1-128dim", hash="813ea5fb1c67") in damaged.resources
+
+
+def recorded(value: Any) -> Iterator[dict[str, Any]]:
+    """Every picture in a recorded body."""
+    if isinstance(value, dict):
+        if "meta" in value and "width" in value:
+            yield value
+        for inner in value.values():
+            yield from recorded(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from recorded(inner)
+
+
+def test_all_recorded_generation_data_is_read_or_listed_with_its_reason() -> None:
+    """The bodies of two clients' recordings: by file, how many pictures were read, and why others were not."""
+    found: dict[str, Counter[str]] = {}
+    for path in sorted([*RECORDED.glob("OwenTruong__civitdl/*.json"), *RECORDED.glob("invoke-ai__InvokeAI/*.json")]):
+        counted = found.setdefault(path.name, Counter())
+        for picture in recorded(json.loads(path.read_bytes())):
+            got = metadata.read(picture["meta"], picture["width"], picture["height"])
+            counted["read" if isinstance(got, Generation) else got] += 1
+            if isinstance(got, Generation):
+                assert None not in (got.sampler, got.steps, got.cfg_scale, got.width, got.height)
+    assert {name: dict(counted) for name, counted in found.items() if counted} == {
+        "RepoCivitaiModelMetadata1.json": {"read": 5, "image-grid": 4, "no-meta": 2},
+        "RepoCivitaiVersionMetadata1.json": {"read": 3, "image-grid": 2, "no-meta": 2},
+        "model_dict-example.da73b561.json": {"read": 29, "image-guided": 1},
+        "version_dict-example.c9ddf0ae.json": {"read": 9, "image-guided": 1},
+        "version_dict-example.dca0428f.json": {"read": 2},
+    }
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from PIL import Image, PngImagePlugin
 from chatgenbench.build import netguard, pictures
 from chatgenbench.build.filters import Limits
 from chatgenbench.build.records import Drop, Record
+from chatgenbench.build.removals import Removals
 from chatgenbench.errors import InfraError, UserError
 from chatgenbench.schema import Arguments, Plan
 
@@ -300,6 +301,48 @@ def test_servers_that_never_answer_are_no_drop(tmp_path: Path) -> None:
         answers["/a"] = answers["/c"] = gives(encoded(picture(2)))
         assert all(path.startswith("pictures/") for path in fetched(tmp_path, records).values())
         assert server.asked == {"/a": 6, "/b": 1, "/c": 6}
+
+
+def test_what_is_never_answered_can_be_given_up(tmp_path: Path) -> None:
+    answers = {"/a": gives(b"no", status=500), "/b": gives(encoded(picture(1))), "/c": hangs_up}
+    with serving(answers) as server:
+        records = [record(path, server.url + path) for path in answers]
+        with pytest.raises(InfraError, match="or add --skip-unanswered to go on without what"):
+            fetched(tmp_path, records)
+        found = fetched(tmp_path, records, skip=True)
+        assert (found["/a"], found["/c"]) == ("picture-unanswered",) * 2
+        asked = dict(server.asked)
+        assert asked == {"/a": 10, "/b": 2, "/c": 10}  # /b once more, to see that the network is up
+        assert fetched(tmp_path, records, skip=True) == found
+        assert server.asked == asked
+        assert pictures.missing(iter(records), tmp_path / "pictures", tmp_path / "j.jsonl", Limits(), True) == 0
+        assert pictures.missing(iter(records), tmp_path / "pictures", tmp_path / "j.jsonl", Limits()) == 2
+        answers["/a"] = answers["/c"] = gives(encoded(picture(2)))
+        assert "picture-unanswered" not in fetched(tmp_path, records).values()
+
+
+def test_a_dead_network_is_not_taken_for_pictures_that_are_gone(tmp_path: Path) -> None:
+    with serving({"/b": gives(encoded(picture(1)))}) as server:
+        known = record("b", server.url + "/b")
+        fetched(tmp_path, [known])
+        other = record("x", server.url + "/x")
+    with pytest.raises(InfraError, match=r"1 picture stayed unanswered \(last: \w+\): type the same command again$"):
+        fetched(tmp_path, [known, other], skip=True)
+
+
+def test_what_is_written_into_a_picture_is_not_kept(tmp_path: Path) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", "a lighthouse\nSteps: 20, User: Quillon")
+    body = encoded(picture(1), pnginfo=info)
+    one(tmp_path, gives(body))
+    kept = next((tmp_path / "pictures").rglob("*.png"))
+    assert kept.read_bytes() == encoded(picture(1))
+    (known,) = pictures.attach([record("r", "x")], tmp_path / "j.jsonl")
+    assert isinstance(known, Record)
+    assert known.picture_sha256 == kept.stem
+    assert known.original_sha256 == hashlib.sha256(body).hexdigest()
+    for digest in (known.picture_sha256, known.original_sha256):
+        assert Removals(frozenset({digest})).hits(known)
 
 
 def test_a_dead_network_ends_the_attempts_early(tmp_path: Path) -> None:

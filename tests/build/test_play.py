@@ -108,6 +108,14 @@ def test_content(text: str, reason: str | None) -> None:
     assert gates.content(text, PROMPT, MODEL, Gates()) == reason
 
 
+def test_a_chat_that_goes_round_in_circles_is_rejected() -> None:
+    circles = "a snowy snow, a snowy snow. a snowy snow, a furry snow, a snowy snow, a snowy snow, a snowy snow"
+    assert gates.content(circles, PROMPT, MODEL, Gates()) == "repeats-itself"
+    real = "hey can you make me a boat? a little boat, on a calm lake. not a big boat, a little one on the lake"
+    assert gates.repeated(real) < 0.2
+    assert gates.repeated("a boat") == gates.repeated("") == 0
+
+
 def test_meaning_is_bounded_on_both_sides() -> None:
     gate = Gates()
     near = gates.cosine("there's this fox, it's pouring, and a neon sign lights up the wet street", PROMPT)

@@ -67,7 +67,8 @@ def _lines(name: str) -> list[str]:
 def assign(records: Iterable[Placed], seed: int, each: int, most: int | None, train: bool = False) -> list[Assignment]:
     """`each` inputs for every test record (and after those, if so asked, every training record), at most `most` in all.
 
-    Which come first depends on the seed and the records' ids alone, so a larger `most` keeps what a smaller one asked.
+    The first `most` are drawn by the seed, evenly from every test split, so that a small benchmark has all of them too;
+    a larger `most` keeps what a smaller one asked.
     A reference picture is of the training split, of the same model where one has a picture, and never of the same
     component: not the gold picture, nothing near it, nothing by its creator.
     """
@@ -78,12 +79,25 @@ def assign(records: Iterable[Placed], seed: int, each: int, most: int | None, tr
             asked.append(record)
         if record.split == "train" and record.picture:
             shown[record.plan.model].append(record)
+    turns = _turns(seed, asked)
     slots = [(number, record) for record in asked for number in range(each)]
-    slots.sort(key=lambda slot: (slot[1].split == "train", slot[0], _draw(seed, "order", slot[1].id)))
+    slots.sort(key=lambda slot: (slot[1].split == "train", slot[0], turns[slot[1].id]))
     for records_of in shown.values():
         records_of.sort(key=lambda record: record.id)
     everyone = [record for model in sorted(shown) for record in shown[model]]
     return [_assignment(seed, number, record, shown, everyone) for number, record in slots[:most]]
+
+
+def _turns(seed: int, records: list[Placed]) -> dict[str, tuple[float, int]]:
+    """When each record's turn comes: in drawn order within its split, and as far into its split as into the others."""
+    drawn: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for record in records:
+        drawn[record.split].append((_draw(seed, "order", record.id), record.id))
+    return {
+        key: ((place + 0.5) / len(order), draw)
+        for order in drawn.values()
+        for place, (draw, key) in enumerate(sorted(order))
+    }
 
 
 def _assignment(

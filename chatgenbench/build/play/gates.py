@@ -14,6 +14,7 @@ from chatgenbench.schema import ModelRecord
 
 #: Gates in the order in which they are tried, each with what a chat that fails it does.
 REASONS = {
+    "unfit": "the language model cannot take the request (roleplay.jsonl has its words: too long, perhaps)",
     "not-json": "the language model gave no chat in the form asked for",
     "empty": "it says nothing",
     "turns": "it has fewer or more turns than its kind asks for",
@@ -21,6 +22,7 @@ REASONS = {
     "assistant-voice": "it speaks as the assistant, not as the person",
     "length": "a message has too few or too many words",
     "leaks-model-name": "it names the model, its file or its trigger words",
+    "repeats-itself": "it says the same words again and again, as small models do",
     "copies-prompt": "it repeats the prompt word by word",
     "unsafe-words": "it holds words that no prompt may hold either",
     "blocklist": "it holds a word of the blocklist",
@@ -130,10 +132,11 @@ class Gates:
     """Bounds.
 
     `min_words`, `max_words` and `max_chars` are of each message.  `longest_copy` is the longest run of words that a
-    chat may share with its prompt, `copied_share` the share of the prompt's runs of four words.  `floor` and `ceiling`
-    bound the cosine of chat and prompt (all-MiniLM-L6-v2).  `facts_share` is the share of key facts that must be told,
-    by word stems, from the chat (`words`) or from what a language model understands of it (`llm`).  `blocklist` holds
-    words and phrases that no chat may hold.
+    chat may share with its prompt, `copied_share` the share of the prompt's runs of four words, `repeated_share` the
+    share of the chat's own runs of three words that came before in it.  `floor` and `ceiling` bound the cosine of chat
+    and prompt (all-MiniLM-L6-v2).  `facts_share` is the share of key facts that must be told, by word stems, from the
+    chat (`words`) or from what a language model understands of it (`llm`).  `blocklist` holds words and phrases that no
+    chat may hold.
     """
 
     languages: tuple[str, ...] = ("en",)
@@ -142,6 +145,7 @@ class Gates:
     max_chars: int = 4000
     longest_copy: int = 7
     copied_share: float = 0.4
+    repeated_share: float = 0.3
     floor: float = 0.25
     ceiling: float = 0.95
     facts: Literal["llm", "words", "off"] = "llm"
@@ -171,6 +175,8 @@ def content(text: str, prompt: str, model: ModelRecord | None, gates: Gates) -> 
     """Objection to what a chat says, as far as words alone tell, or None."""
     if model is not None and names_model(text, prompt, model):
         return "leaks-model-name"
+    if repeated(text) > gates.repeated_share:
+        return "repeats-itself"
     if copies(text, prompt, gates):
         return "copies-prompt"
     if words.flags(text):
@@ -187,6 +193,12 @@ def names_model(text: str, prompt: str, model: ModelRecord) -> bool:
     names = {_flat(name) for name in (model.name, model.file_stem, model.name.split(" – ")[0])}
     triggers = {_flat(word) for word in model.trigger_words} - {_flat(word) for word in _words(prompt)}
     return any(len(name) >= 4 and name in flat for name in names | {t for t in triggers if len(t) >= 5})
+
+
+def repeated(text: str) -> float:
+    """Share of a chat's runs of three words that came before in it, 0 to 1."""
+    said = _words(text)
+    return 1 - len(_runs(said, 3)) / (len(said) - 2) if len(said) > 2 else 0.0
 
 
 def copies(text: str, prompt: str, gates: Gates) -> bool:

@@ -13,7 +13,7 @@ from chatgenbench.build.play import script
 from chatgenbench.build.play.cast import Assignment
 from chatgenbench.build.play.gates import Gates
 from chatgenbench.build.records import Drop
-from chatgenbench.remote.endpoint import Endpoint, Model, Reply, cost_of, tokens_of
+from chatgenbench.remote.endpoint import Endpoint, Model, NoAnswer, Reply, cost_of, tokens_of
 from chatgenbench.schema import MAX_TEXT, FreestyleInput, Message, ModelRecord, Noun, digest_of
 
 ATTEMPTS = 3
@@ -56,9 +56,13 @@ class Accepted(Noun):
 
 async def play(
     tasks: Sequence[Assignment], catalog: Mapping[str, ModelRecord], model: Model, settings: Play,
-    tick: Callable[[str, int, int | None], None],
+    tick: Callable[[str, int, int | None], None], skip: bool = False,
 ) -> AsyncIterator[Accepted | Drop]:  # fmt: skip
-    """The chats in the order of `tasks`, or why there is none; what the journal knows is not asked again."""
+    """The chats in the order of `tasks`, or why there is none: a gate's name, or `unanswered`.
+
+    What the journal knows is not asked again.  With `skip`, a chat that is never answered is dropped, as long as the
+    model answers others.
+    """
     waiting: deque[asyncio.Task[Accepted | Drop]] = deque()
     todo = iter(tasks)
     done = 0
@@ -66,7 +70,7 @@ async def play(
         while True:
             while len(waiting) < 4 * model.endpoint.concurrency and (task := next(todo, None)) is not None:
                 record = catalog.get(task.record.plan.model)
-                waiting.append(asyncio.create_task(_one(task, record, model, settings)))
+                waiting.append(asyncio.create_task(_answered(task, record, model, settings, skip)))
             if not waiting:
                 return
             result = await waiting[0]
@@ -82,6 +86,19 @@ async def play(
                 await rest
 
 
+async def _answered(
+    task: Assignment, record: ModelRecord | None, model: Model, settings: Play, skip: bool
+) -> Accepted | Drop:
+    try:
+        return await _one(task, record, model, settings)
+    except NoAnswer as failure:
+        if model.down or not await model.answers_others():
+            raise
+        if not skip:
+            raise NoAnswer(f"{failure}, or add --skip-unanswered to go on without that chat") from None
+        return Drop(task.id, "unanswered")
+
+
 async def _one(task: Assignment, record: ModelRecord | None, model: Model, settings: Play) -> Accepted | Drop:
     structured = model.endpoint.structured
     objection: str | None = None
@@ -95,6 +112,8 @@ async def _one(task: Assignment, record: ModelRecord | None, model: Model, setti
         if not isinstance(checked, str):
             return _accepted(task, reply, seed, attempt, *checked)
         objection = checked
+        if objection == "unfit":  # and would be so again
+            break
     return Drop(task.id, objection or "empty")
 
 
@@ -102,8 +121,8 @@ async def _check(
     task: Assignment, reply: Reply, record: ModelRecord | None, model: Model, gates: Gates, seed: int
 ) -> str | tuple[list[str], float, float]:
     """The first gate that says no, or (turns, closeness, share of facts)."""
-    if reply.refused:
-        return "refusal"
+    if reply.refused or reply.unfit:
+        return "unfit" if reply.unfit else "refusal"
     if len(reply.text) > MAX_TEXT:  # no gate is asked to read more than a message may hold
         return "length"
     turns = script.read(reply.text, task.kind, model.endpoint.structured)
@@ -128,7 +147,7 @@ async def _facts(text: str, prompt: str, model: Model, gates: Gates, seed: int) 
     said = text
     if gates.facts == "llm":
         reply = await model.ask(script.facts_request(text), seed, None, temperature=0.0)
-        if reply.refused:
+        if reply.refused or reply.unfit:
             return None
         said = reply.text[:MAX_TEXT]
     return round(gate.told(gate.key_facts(prompt), said), 4)
