@@ -107,6 +107,14 @@ def evaluate(
         Path | None,
         typer.Option("--pool", help="Shared pictures (default: $CHATGENBENCH_HOME/pool)."),
     ] = None,
+    base: Annotated[
+        list[str] | None,
+        typer.Option("--base", help="What LoRAs of a family are drawn on, e.g. sdxl=MODEL; repeat for more."),
+    ] = None,
+    weights_budget: Annotated[
+        str | None,
+        typer.Option("--weights-budget", help="Disk for downloaded weights, e.g. 200GB; the longest unused go first."),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option("--weights", help="Metric weights: published, miniature, or a folder."),
@@ -141,6 +149,8 @@ def evaluate(
 
       chatgenbench eval --system oracle --limit 60 --certify 8 --out runs/oracle
 
+      chatgenbench eval --system oracle --benchmark mine --base sdxl=MODEL --weights-budget 200GB --out runs/mine
+
     Exit codes: 0 done, 1 a mistake in what was typed, 2 usage, 3 incomplete (type it again), 130 interrupted.
     """
     from chatgenbench.commands import Request, run_eval
@@ -149,6 +159,7 @@ def evaluate(
         systems=tuple(system), benchmark=benchmark, out=out, limit=limit, text=text.value, seed=seed,
         batch_size=batch_size, device=device, pool=pool, weights=weights, metrics=tuple(metric or ()),
         dry_run=dry_run, draw=not no_render, ladder=ladder, certify=certify, executor=executor.value, workers=workers,
+        bases=tuple(base or ()), weights_budget=weights_budget,
     )  # fmt: skip
     if run_eval(request, _console()):
         raise typer.Exit(EXIT_INCOMPLETE)

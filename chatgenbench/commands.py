@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,15 +44,18 @@ class Request:
     certify: int | None = None
     executor: ExecutorName = "inline"
     workers: int | None = None
+    bases: tuple[str, ...] = ()
+    weights_budget: str | None = None
 
     def settings(self, system: str) -> Settings:
         """What one system's run is asked for."""
         from chatgenbench.evaluate.run import Settings
+        from chatgenbench.render.bases import choices
 
         return Settings(
             benchmark=self.benchmark, system=system, seed=self.seed, text=self.text, weights=self.weights,
             limit=self.limit, batch_size=self.batch_size, device=self.device, metrics=self.metrics,
-            draw=self.draw, executor=self.executor, workers=self.workers,
+            draw=self.draw, executor=self.executor, workers=self.workers, bases=choices(self.bases),
         )  # fmt: skip
 
 
@@ -94,6 +98,7 @@ def run_eval(request: Request, console: Console) -> bool:
     from chatgenbench.systems import Predictions, resolve
 
     benchmark = load_benchmark(request.benchmark)
+    _check_weights(request, benchmark)
     request = _without_pictures(request, benchmark, console)
     folders = run_folders(request)
     systems = {spec: resolve(spec, benchmark, request.seed) for spec in request.systems}
@@ -121,6 +126,18 @@ def run_eval(request: Request, console: Console) -> bool:
     if refused:
         raise UserError("; ".join(refused) if len(systems) > 1 else refused[0].removeprefix(f"{request.systems[0]}: "))
     return waiting or any(run.incomplete for run in finished)
+
+
+def _check_weights(request: Request, benchmark: Benchmark) -> None:
+    """See that what was typed of bases and budget can be meant; the budget holds for every process begun from here."""
+    from chatgenbench.render.bases import choices, with_bases
+    from chatgenbench.render.resolver import BUDGET, Fetching, bytes_of
+
+    if request.weights_budget is not None:
+        bytes_of(request.weights_budget)
+        os.environ[BUDGET] = request.weights_budget
+    Fetching.of_environment()
+    with_bases(benchmark, dict(choices(request.bases)))
 
 
 def _climb(spec: str, run: Finished, request: Request, benchmark: Benchmark, console: Console) -> bool:

@@ -32,6 +32,7 @@ def explain(
     from chatgenbench.evaluate.run import RunFolder, identity_of, started
     from chatgenbench.quiet import quiet
     from chatgenbench.render import Pool, devices_for, plan_estimate
+    from chatgenbench.render.bases import with_bases
 
     items = benchmark.subset(request.limit)
     for spec, system in systems.items():
@@ -63,8 +64,9 @@ def explain(
         console.print(table)
         return
     workers = 1 if request.executor == "inline" else len(devices_for(device, request.workers))
+    based = with_bases(benchmark, dict(settings.bases)).benchmark
     estimate = plan_estimate(
-        runs, benchmark, Pool(pool_folder(request)), seed_of=lambda item: picture_seed(settings, item),
+        runs, based, Pool(pool_folder(request)), seed_of=lambda item: picture_seed(settings, item),
         batch_size=request.batch_size, device=device, workers=workers,
     )  # fmt: skip
     asked = (

@@ -24,6 +24,7 @@ from chatgenbench.home import home
 from chatgenbench.interrupt import held
 from chatgenbench.journal import Journal
 from chatgenbench.render import Executor, LocalExecutor, Pool, devices_for, draw, engine_fingerprint
+from chatgenbench.render.bases import with_bases
 from chatgenbench.render.checkpoints import dtype_name
 from chatgenbench.schema import DrawnRow, Failure, Item, Outcome, Plan, PlannedRow, digest_of
 from chatgenbench.systems import Prices, Spent, System, ask, done, keep, ready
@@ -67,9 +68,10 @@ def evaluate(
     started(path, identity_of(settings, benchmark, (system.name, system.revision)))
     with held():
         device, scorers = check_machine(settings, benchmark)
-    provenance = {"device": device}
+    based = with_bases(benchmark, dict(settings.bases))
+    provenance: dict[str, Any] = {"device": device}
     if settings.draw:
-        provenance |= _drawing(device, pool_root)
+        provenance |= _drawing(device, pool_root) | {"bases": based.rules}
     folder = RunFolder(path)
     with folder.lock():
         folder = open_run(path, settings, benchmark, (system.name, system.revision), provenance)
@@ -77,7 +79,7 @@ def evaluate(
         pool = Pool(pool_root)
         plan_stage(folder, benchmark, system, items, progress, settings.prices)
         if settings.draw:
-            render_stage(folder, benchmark, items, pool, settings, device, progress)
+            render_stage(folder, based.benchmark, items, pool, settings, device, progress)
         return score_stage(folder, benchmark, items, pool, settings, scorers, progress)
 
 
@@ -254,6 +256,7 @@ def score_stage(
         "items_in_benchmark": len(benchmark.items), "text": settings.text, "state": state_of(rows),
         "extra": [m for m in settings.metrics if m not in HEADLINE], "inputs": inputs, "draw": settings.draw,
         "weights": {name: _weights(card) for name, card in scored.cards.items()},
+        "bases": with_bases(benchmark, dict(settings.bases)).rules if settings.draw else {},
     }  # fmt: skip
     write_json(folder.summary, summary)
     return Finished(folder, rows, summary)

@@ -55,6 +55,7 @@ class Settings:
     workers: int | None = None
     metrics: tuple[str, ...] = ()
     draw: bool = True
+    bases: tuple[tuple[str, str], ...] = ()
     price_in: float | None = None
     price_out: float | None = None
     price_device: float | None = None
@@ -153,11 +154,12 @@ def identity_of(settings: Settings, benchmark: Benchmark, system: tuple[str, str
         "system": system[0], "system_spec": settings.system, "system_revision": system[1],
         "seed": settings.seed, "text": settings.text,
         "weights": settings.weights or benchmark.manifest.weights, "draw": settings.draw,
+        "bases": [list(pair) for pair in settings.bases],
     }  # fmt: skip
 
 
-#: What a run says of a key that was not known when it began: every run drew pictures then.
-UNSTATED: dict[str, Any] = {"draw": True}
+#: What a run says of a key that was not known when it began: every run drew pictures then, on the catalog's bases.
+UNSTATED: dict[str, Any] = {"draw": True, "bases": []}
 
 
 def started(path: Path, identity: dict[str, Any]) -> dict[str, Any]:

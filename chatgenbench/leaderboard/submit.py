@@ -82,6 +82,8 @@ def _refuse(run: RunData, benchmark: Benchmark) -> None:
             f"{path} has {len(run.rows)} of {len(benchmark.items)} items: run it again without --limit, into the same "
             "folder, then submit"
         )
+    if run.manifest["identity"].get("bases"):
+        raise RunFolderError(f"{path} was drawn with --base, and the board's pictures are not: run it again without")
     failed = sum(row.outcome is Outcome.INFRA_FAILED for row in run.rows)
     if failed:
         raise RunFolderError(f"{failed} rows of {path} are infra-failed: type its eval command again, then submit")

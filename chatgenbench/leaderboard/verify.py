@@ -21,6 +21,7 @@ from chatgenbench.leaderboard.manifest import CSV, Manifest
 from chatgenbench.leaderboard.record import PHASH_BITS, TOLERANCES, Record
 from chatgenbench.leaderboard.verification import Verification
 from chatgenbench.render import Pool, draw, engine_fingerprint
+from chatgenbench.render.bases import with_bases
 from chatgenbench.render.checkpoints import dtype_name
 from chatgenbench.schema import ARGUMENT_KEYS, DrawnRow, Outcome, Plan, PlannedRow
 
@@ -131,7 +132,8 @@ def _draw(
     """The pictures of rows, drawn here (or taken from the pool, where this machine drew them before)."""
     plans = [(row.item.id, row.plan) for row in rows if row.plan is not None]
     found: dict[str, DrawnRow] = {}
-    for one in draw(plans, benchmark, pool, seed_of=lambda item: 0, batch_size=batch_size, device=device):
+    based = with_bases(benchmark, {}).benchmark
+    for one in draw(plans, based, pool, seed_of=lambda item: 0, batch_size=batch_size, device=device):
         if one.outcome is Outcome.INFRA_FAILED:
             raise InfraError(f"'{one.item}' could not be drawn ({one.reason}): type the same command again")
         found[one.item] = one

@@ -15,6 +15,7 @@ from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, shorten
 from chatgenbench.interrupt import held
 from chatgenbench.render.resolver import Located, Resolver
+from chatgenbench.render.singlefile import described
 from chatgenbench.render.sources import parse
 from chatgenbench.render.weights import inside, parameters_in, weight_files, weights_digest, weights_key
 from chatgenbench.schema import ModelRecord
@@ -136,7 +137,7 @@ class Shelf:
         if located.role == "diffusers":
             pipeline = _from_folder(located.path, options)
         else:
-            pipeline = _from_file(record, located.path, self.benchmark, options)
+            pipeline = _from_file(record, located.path, self.resolver, options)
         pipeline.set_progress_bar_config(disable=True)
         self.loaded += 1
         return pipeline.to(self.device)
@@ -234,15 +235,19 @@ def _from_folder(path: Path, options: dict[str, Any]) -> Any:
     return diffusers.DiffusionPipeline.from_pretrained(str(path), use_safetensors=True, **options, **absent)
 
 
-def _from_file(record: ModelRecord, path: Path, benchmark: Benchmark, options: dict[str, Any]) -> Any:
-    """A single-file checkpoint.  Without `config`, diffusers would look its configuration up on the hub."""
+def _from_file(record: ModelRecord, path: Path, resolver: Resolver, options: dict[str, Any]) -> Any:
+    """A single-file checkpoint.  Left alone, diffusers would look its configuration up on the hub."""
+    weight_files(path)
+    if "config" in record.files:
+        return _configured(path, inside(resolver.benchmark, record.files["config"]), options)
+    with described(record, path, resolver, options["dtype"]) as (config, parts):
+        return _configured(path, config, {**options, **parts})
+
+
+def _configured(path: Path, config: Path, options: dict[str, Any]) -> Any:
     import diffusers
 
-    if "config" not in record.files:
-        raise BenchmarkError(f"model '{record.id}' names no 'config' folder under `files`: mend catalog.jsonl")
-    config = inside(benchmark, record.files["config"])
     index = json.loads((config / "model_index.json").read_text("utf-8"))
-    weight_files(path)
     cls = getattr(diffusers, index["_class_name"])
     if "safety_checker" in index:
         options = {**options, "safety_checker": None, "requires_safety_checker": False}

@@ -6,7 +6,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, RenderError, UnknownNameError
+from chatgenbench.render.families import Family, family_of, needs_family, not_drawn
 from chatgenbench.render.samplers import resolve
+from chatgenbench.render.schedulers import FLOW
 from chatgenbench.render.weights import weights_key
 from chatgenbench.schema import Arguments, ModelRecord, Plan, RenderRequest
 
@@ -42,16 +44,16 @@ def request_for(plan: Plan, benchmark: Benchmark, seed: int, engine: str) -> tup
 
     Raises:
         RenderError: the plan names an unknown model or sampler, or asks for more than MAX_STEPS or MAX_PIXELS.
-        BenchmarkError: the catalog's LoRA has no usable base.
+        BenchmarkError: the catalog's LoRA has no usable base, or weights are not known.
     """
     arguments = plan.arguments
     record = _model(plan, benchmark)
-    base = benchmark.catalog.base_of(record)
-    if base.type != "checkpoint":
-        raise BenchmarkError(f"the base '{base.id}' of LoRA '{record.id}' is not a checkpoint: mend catalog.jsonl")
-    sampler = resolve(arguments.sampler)
-    _check_bounds(arguments)
-    width, height = (side - side % GRID for side in (arguments.width, arguments.height))
+    base = _base(record, benchmark)
+    check_families(record, base)
+    family = family_of(base.base_model)
+    sampler, sampler_note = _sampler(arguments.sampler, family)
+    width, height = _size(arguments, family)
+    skips = arguments.clip_skip is not None and arguments.clip_skip > 1 and (family is None or family.skips)
     is_lora = record.type == "lora"
     request = RenderRequest(
         prompt=plan.prompt,
@@ -59,16 +61,67 @@ def request_for(plan: Plan, benchmark: Benchmark, seed: int, engine: str) -> tup
         checkpoint=_key(base),
         lora=_key(record) if is_lora else None,
         lora_weight=_weight(arguments) if is_lora else 1.0,
-        sampler=sampler.name,
+        sampler=sampler,
         steps=arguments.steps,
         cfg_scale=arguments.cfg_scale,
         width=width,
         height=height,
-        clip_skip=None if arguments.clip_skip == 1 else arguments.clip_skip,  # 1 skips nothing
+        clip_skip=arguments.clip_skip if skips else None,
         seed=seed if arguments.seed is None else arguments.seed,
         engine=engine,
     )
-    return request, _notes(arguments, request, sampler.note)
+    return request, _notes(arguments, request, sampler_note)
+
+
+def _base(record: ModelRecord, benchmark: Benchmark) -> ModelRecord:
+    """The checkpoint that a model is drawn with."""
+    try:
+        base = benchmark.catalog.base_of(record)
+    except UnknownNameError:
+        raise BenchmarkError(
+            f"LoRA '{record.id}' names no base that the catalog has: mend catalog.jsonl, or name one with --base"
+        ) from None
+    if base.type != "checkpoint":
+        raise BenchmarkError(f"the base '{base.id}' of LoRA '{record.id}' is not a checkpoint: mend catalog.jsonl")
+    return base
+
+
+def _sampler(name: str, family: Family | None) -> tuple[str, str | None]:
+    """The sampler that draws, and a note if it is not the one asked for."""
+    sampler = resolve(name)
+    if family is None or not family.flow or sampler.name in FLOW:
+        return sampler.name, sampler.note
+    return "Euler", f"{sampler.name}: drawn with Euler, as {family.title} is a rectified flow"
+
+
+def _size(arguments: Arguments, family: Family | None) -> tuple[int, int]:
+    """Width and height that the family can draw."""
+    _check_bounds(arguments)
+    grid = GRID if family is None else family.grid
+    width, height = (side - side % grid for side in (arguments.width, arguments.height))
+    if not width or not height:
+        raise RenderError(f"{arguments.width}x{arguments.height} is smaller than the {grid} pixels of a side needed")
+    return width, height
+
+
+def check_families(record: ModelRecord, base: ModelRecord) -> None:
+    """See that a base can be drawn with, and that a LoRA was made for networks such as its base.
+
+    Raises:
+        RenderError: no network here draws this kind of model.
+        BenchmarkError: the LoRA was made for another family than its base is of.
+    """
+    family, under = family_of(record.base_model), family_of(base.base_model)
+    if under is None and needs_family(base):
+        raise RenderError(not_drawn(base.base_model))
+    if family is None and record.base_model != base.base_model:
+        raise RenderError(not_drawn(record.base_model))
+    if family != under:
+        titles = [f.title if f else r.base_model for f, r in ((family, record), (under, base))]
+        mend = "mend catalog.jsonl, or choose another with --base"
+        raise BenchmarkError(
+            f"LoRA '{record.id}' is made for {titles[0]}, and its base '{base.id}' is {titles[1]}: {mend}"
+        )
 
 
 def _key(record: ModelRecord) -> str:
@@ -102,6 +155,8 @@ def _notes(arguments: Arguments, request: RenderRequest, sampler_note: str | Non
     asked = (arguments.width, arguments.height)
     if asked != (request.width, request.height):
         notes.append(f"size {asked[0]}x{asked[1]} drawn as {request.width}x{request.height}")
+    if request.clip_skip is None and (arguments.clip_skip or 1) > 1:
+        notes.append(f"clip skip {arguments.clip_skip} has no meaning for this model")
     if arguments.cfg_scale < 1:
         notes.append(f"CFG scale {arguments.cfg_scale:g} drawn without guidance")
     return "; ".join(notes) or None

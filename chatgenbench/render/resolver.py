@@ -21,6 +21,7 @@ from chatgenbench.render.weights import EXTRA, ROLES, SUFFIX, inside, weights_di
 from chatgenbench.schema import ModelRecord
 
 CIVITAI = "https://civitai.com"
+BUDGET = "CHATGENBENCH_WEIGHTS_BUDGET"
 _SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -68,7 +69,7 @@ class Fetching:
         address = told("CHATGENBENCH_CIVITAI") or CIVITAI
         if not re.fullmatch(r"https://[\w.-]+(:\d+)?/?|http://(localhost|127[.\d]+)(:\d+)?/?", address, re.ASCII):
             raise UserError("$CHATGENBENCH_CIVITAI must be an https address such as https://civitai.com")
-        budget = told("CHATGENBENCH_WEIGHTS_BUDGET")
+        budget = told(BUDGET)
         return cls(
             home() / "weights", bytes_of(budget) if budget else None, address,
             told("CHATGENBENCH_ALLOW_PRIVATE") == "1", patience(),

@@ -107,6 +107,7 @@ def troubles(summary: Summary) -> list[str]:
         lines.append(f"reasons: {most}" + (f"; and {more} more kinds, see the report" if more > 0 else ""))
     for note, count in summary.get("notes", {}).items():
         lines.append(f"{_rows(count)}: {note}")
+    lines += [str(rule) for rule in summary["run"].get("bases", {}).values()]
     for note, count in summary["approximated_samplers"].items():
         lines.append(f"{_pictures(count)} drawn with an approximated sampler: {note}")
     return lines

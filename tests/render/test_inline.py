@@ -102,7 +102,7 @@ def poisoned(benchmark: Benchmark, tmp_path_factory: pytest.TempPathFactory) -> 
     path = folder / "text_encoder/model.safetensors"
     weights = load_file(path)
     key = next(key for key in weights if key.endswith("token_embedding.weight"))
-    weights[key][tiny.tokenizer()("owl").input_ids[1]] = float("nan")
+    weights[key][tiny.clip_tokenizer()("owl").input_ids[1]] = float("nan")
     save_file(weights, path, metadata={"format": "pt"})
     records = [json.loads(record.model_dump_json()) for record in benchmark.catalog]
     records.append(tiny.record("poison", folder, root, "diffusers"))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,9 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel
 
+from chatgenbench.render.singlefile import clip_tokenizer
 from chatgenbench.render.weights import weights_digest
 
 WIDTH = 16
@@ -28,21 +27,6 @@ NOISE = {
     "timestep_spacing": "leading",
     "steps_offset": 1,
 }
-
-
-def tokenizer() -> CLIPTokenizer:
-    """CLIP's real BPE, from the copy that open_clip carries."""
-    spec = find_spec("open_clip")
-    assert spec is not None
-    assert spec.origin is not None
-    with gzip.open(Path(spec.origin).parent / "bpe_simple_vocab_16e6.txt.gz", "rt", encoding="utf-8") as file:
-        merges = [tuple(line.split()) for line in file.read().split("\n")[1 : 49152 - 256 - 2 + 1]]
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    spare = [b for b in range(256) if b not in printable]
-    letters = [chr(b) for b in printable] + [chr(256 + at) for at in range(len(spare))]
-    tokens = [*letters, *(f"{c}</w>" for c in letters), *("".join(pair) for pair in merges)]
-    vocab = {token: at for at, token in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)
 
 
 def pipeline(seed: int) -> StableDiffusionPipeline:
@@ -65,7 +49,7 @@ def pipeline(seed: int) -> StableDiffusionPipeline:
         cross_attention_dim=WIDTH, attention_head_dim=8, norm_num_groups=8,
     )  # fmt: skip
     return StableDiffusionPipeline(
-        vae=vae, text_encoder=text, tokenizer=tokenizer(), unet=unet, scheduler=DDIMScheduler(**NOISE),
+        vae=vae, text_encoder=text, tokenizer=clip_tokenizer(), unet=unet, scheduler=DDIMScheduler(**NOISE),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
 
