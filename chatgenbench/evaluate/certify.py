@@ -21,6 +21,7 @@ from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import RunFolder, Settings, write_json
 from chatgenbench.home import home
 from chatgenbench.render import Lease, Pool, Undrawn, engine_fingerprint, lease_requests, request_for
+from chatgenbench.render.bases import with_bases
 from chatgenbench.render.checkpoints import dtype_name
 from chatgenbench.schema import RenderRequest, digest_of
 
@@ -64,6 +65,7 @@ def certify(
     if run.incomplete:
         raise InfraError(f"{run.folder.path} has rows without a result: complete it first, then certify it")
     device, scorers = check_machine(settings, benchmark)
+    benchmark = with_bases(benchmark, dict(settings.bases)).benchmark
     other = 1 if settings.batch_size > 1 else PAIR
     chosen = choose(run, settings, benchmark, device, count, other)
     pool = Pool(run.folder.path / "certificate")
