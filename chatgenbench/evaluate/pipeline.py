@@ -153,8 +153,9 @@ def plan_stage(
     keep(system, folder.path)
     try:
         ready(system, benchmark)
+        batch = int(getattr(system, "plan_batch", PLAN_BATCH))
         with Journal(folder.plans) as book:
-            for row, (chat, answer, spent) in enumerate(ask(system, todo, benchmark.catalog, PLAN_BATCH), 1):
+            for row, (chat, answer, spent) in enumerate(ask(system, todo, benchmark.catalog, batch), 1):
                 book.append(planned(chat.id, answer, spent, prices).model_dump(mode="json"))
                 progress.tick("plan", len(items) - len(todo) + row, len(items))
     finally:

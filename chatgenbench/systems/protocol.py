@@ -17,7 +17,8 @@ and is evaluated with `--system my_module:Mine`.
 
 What it may have besides: `close()`, called when there is nothing more to ask (a `prepare` may follow all the same);
 `runs_here = False`, if the answers are computed on another machine, whose time is then not counted as device seconds;
-and `keep_in(folder)`, called before `prepare` with the run's folder, for a journal of its own.
+`keep_in(folder)`, called before `prepare` with the run's folder, for a journal of its own; and `plan_batch`, how many
+inputs it wants at once, where its time depends on that.
 """
 
 from __future__ import annotations

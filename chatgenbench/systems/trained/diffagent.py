@@ -13,6 +13,7 @@ from chatgenbench.errors import UserError
 from chatgenbench.schema import Demonstration, Failure, FreestyleInput, Plan
 from chatgenbench.systems.answers import AnswerError, Reader
 from chatgenbench.systems.trained.folder import Trained
+from chatgenbench.systems.trained.lm import BATCH, LanguageModel
 from chatgenbench.systems.trained.wording import ask_api, read_api
 from chatgenbench.systems.training import chat_prompt
 
@@ -24,14 +25,13 @@ class DiffAgent:
     """The language model of a training in `folder`."""
 
     name = "diffagent"
+    plan_batch = BATCH
 
     def __init__(self, folder: Path) -> None:
         self._trained = Trained(folder, "diffagent")
         self.revision = f"1+{self._trained.revision}"
 
     def prepare(self, catalog: Catalog, train: Sequence[Demonstration]) -> None:
-        from chatgenbench.systems.trained.lm import LanguageModel
-
         agent = self._trained.part("agent")
         if agent is None:
             raise UserError(f"{self._trained.folder} lacks its agent: train again into another folder")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from chatgenbench.benchmark import Catalog
 from chatgenbench.errors import UserError
@@ -18,12 +17,10 @@ from chatgenbench.schema import MAX_TEXT, Arguments, Demonstration, Failure, Fre
 from chatgenbench.systems.answers import AnswerError, Reader
 from chatgenbench.systems.protocol import Answered
 from chatgenbench.systems.trained.folder import NAMES, TOKENS, Trained
+from chatgenbench.systems.trained.lm import BATCH, LanguageModel
 from chatgenbench.systems.trained.shown import Examples
 from chatgenbench.systems.trained.wording import ask_arguments, ask_model, ask_prompt
 from chatgenbench.systems.training import require
-
-if TYPE_CHECKING:
-    from chatgenbench.systems.trained.lm import LanguageModel
 
 #: Longest prompt and longest arguments that are written, in tokens.
 PROMPT_TOKENS, ARGUMENT_TOKENS = 96, 64
@@ -35,6 +32,8 @@ FELL_BACK = "the arguments are the model's usual ones, because what the language
 class Evo:
     """The first `stages` (1 to 3) stages of a training in `folder`."""
 
+    plan_batch = BATCH
+
     def __init__(self, folder: Path, stages: int) -> None:
         self._trained, self._stages = Trained(folder, "evo"), stages
         self.name = "evo" if stages == 3 else f"evo{stages}"
@@ -43,8 +42,6 @@ class Evo:
 
     def prepare(self, catalog: Catalog, train: Sequence[Demonstration]) -> None:
         require(train, self.name)
-        from chatgenbench.systems.trained.lm import LanguageModel
-
         writer = self._trained.part("writer")
         whole = writer is not None and (writer / "config.json").is_file()
         self._lm = LanguageModel(str(writer)) if whole else LanguageModel(self._trained.base, writer)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 #: Texts that go through the model together.
-BATCH = 8
+BATCH = 32
 #: Longest question in tokens; what is cut is its beginning, the oldest turns of a chat.
 MAX_TOKENS = 1024
 
