@@ -37,7 +37,7 @@ def card(place: Workplace, system: str) -> str:
 
 def _told(report: dict[str, Any]) -> str:
     """A report on one line; lists are in recipe.json."""
-    plain = {key: value for key, value in report.items() if not isinstance(value, list | dict)}
+    plain = {key: value for key, value in report.items() if value != "" and not isinstance(value, list | dict)}
     return ", ".join(
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in plain.items()
     )

@@ -46,7 +46,8 @@ def fine_tune(
         wrapped.save_pretrained(trained)
         if not fit.rank:
             tokenizer.save_pretrained(trained)
-    return trained, report | {"examples": len(rows), "trained parameters": trainable(wrapped)}
+    commit = str(getattr(model.config, "_commit_hash", None) or "")  # of a model of the hub
+    return trained, report | {"base commit": commit, "examples": len(rows), "trained parameters": trainable(wrapped)}
 
 
 def adapted(model: Any, rank: int, seed: int) -> Any:

@@ -25,7 +25,7 @@ class TokenFit:
     """Full-batch AdamW; `decay` keeps the embeddings of rarely seen models small."""
 
     steps: int = 300
-    rate: float = 1e-2
+    rate: float = 0.1
     decay: float = 0.1
     seed: int = 0
 
@@ -65,7 +65,7 @@ def _fitted(states: Any, target: Any, count: int, fit: TokenFit) -> tuple[Any, l
     scale = states.pow(2).mean().sqrt() * states.shape[1] ** 0.5  # states of length about one: one rate fits all models
     unit = states / scale
     embedding = torch.zeros(count, states.shape[1], requires_grad=True)
-    optimizer = torch.optim.AdamW([embedding], lr=fit.rate * 10, weight_decay=fit.decay)
+    optimizer = torch.optim.AdamW([embedding], lr=fit.rate, weight_decay=fit.decay)
     losses: list[float] = []
     for _ in range(fit.steps):
         loss = torch.nn.functional.cross_entropy(unit @ embedding.T, target)

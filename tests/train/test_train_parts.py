@@ -123,7 +123,7 @@ def test_a_call_is_taken_apart_and_what_is_missing_stays_missing() -> None:
 
 
 def test_notes_of_answers_stand_beside_the_numbers() -> None:
-    summary = {"outcomes": {"ok": 3}, "rows": 3, "incomplete": 0, "reasons": {}, "approximated_samplers": {}}
+    summary = {"outcomes": {"ok": 3}, "rows": 3, "incomplete": 0, "reasons": {}, "approximated_samplers": {}, "run": {}}
     assert troubles(summary | {"notes": {"usual arguments": 2}}) == ["2 rows: usual arguments"]
     assert troubles(summary) == []  # of a run that was made before there were notes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatgenbench.errors import UserError, shorten
 from chatgenbench.quiet import quiet
+from chatgenbench.systems.causal import ALLOW_PICKLE
 from chatgenbench.systems.trained.base import locate
 
 if TYPE_CHECKING:
@@ -121,6 +123,8 @@ class LanguageModel:
 def load(base: str) -> tuple[Any, Any]:
     """Model (float32, on the CPU) and tokenizer of a base; a missing padding token is the end-of-text token.
 
+    A name on the hub may end in `@REVISION`.  Weights that are pickles are refused unless `ALLOW_PICKLE` is set.
+
     Raises:
         UserError: there is no such model, or it is no causal language model.
     """
@@ -129,16 +133,22 @@ def load(base: str) -> tuple[Any, Any]:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    place = locate(base)
+    place, revision = locate(base), "main"
+    if not Path(place).is_dir():
+        place, _, own = place.partition("@")
+        revision = own or revision
+    safe = None if os.environ.get(ALLOW_PICKLE) == "1" else True
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(place)
-            model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
+            model = AutoModelForCausalLM.from_pretrained(
+                place, revision=revision, dtype=torch.float32, use_safetensors=safe
+            )
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = shorten(str(error), 160)
         raise UserError(
             f"cannot load the base model '{shorten(base, 80)}': {reason} (give smollm2, a folder that holds "
-            "config.json, or a model's name on the Hugging Face hub)"
+            f"config.json, or a model's name on the Hugging Face hub; pickles need {ALLOW_PICKLE}=1)"
         ) from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
