@@ -14,6 +14,7 @@ from typing import Any
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, shorten
 from chatgenbench.interrupt import held
+from chatgenbench.render.extras import add_extras
 from chatgenbench.render.resolver import Located, Resolver
 from chatgenbench.render.singlefile import described
 from chatgenbench.render.sources import parse
@@ -138,6 +139,7 @@ class Shelf:
             pipeline = _from_folder(located.path, options)
         else:
             pipeline = _from_file(record, located.path, self.resolver, options)
+        add_extras(pipeline, located, options["dtype"])
         pipeline.set_progress_bar_config(disable=True)
         self.loaded += 1
         return pipeline.to(self.device)
