@@ -14,6 +14,20 @@ from chatgenbench.cli_build import build_app
 from chatgenbench.cli_compare import register as register_compare
 from chatgenbench.cli_leaderboard import leaderboard_app
 from chatgenbench.cli_pool import pool_app
+from chatgenbench.cli_systems import (
+    LlmBaseUrl,
+    LlmBudget,
+    LlmExamples,
+    LlmImages,
+    LlmShortlist,
+    LlmTemperature,
+    PriceDevice,
+    PriceIn,
+    PriceOut,
+    Timeout,
+    options_of,
+    systems_app,
+)
 from chatgenbench.cli_train import train_app
 
 if TYPE_CHECKING:
@@ -31,6 +45,7 @@ app.add_typer(build_app, name="build")
 app.add_typer(leaderboard_app, name="leaderboard")
 app.add_typer(pool_app, name="pool")
 app.add_typer(train_app, name="train")
+app.add_typer(systems_app, name="systems")
 register_compare(app)
 
 EXIT_USER, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 1, 3, 130
@@ -77,7 +92,7 @@ def evaluate(
         list[str],
         typer.Option(
             "--system",
-            help="A name, plans.csv, plans.jsonl, or module:Object; repeat to compare.",
+            help="A name, plans.csv, module:Object, http://..., openai:MODEL, cmd:COMMAND; repeat to compare.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Run folder; several systems get one each inside.")],
@@ -136,6 +151,16 @@ def evaluate(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and cost, then stop.")] = False,
+    llm_base_url: LlmBaseUrl = None,
+    llm_budget: LlmBudget = None,
+    llm_temperature: LlmTemperature = 0.0,
+    llm_shortlist: LlmShortlist = 12,
+    llm_examples: LlmExamples = 4,
+    llm_images: LlmImages = True,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    price_device: PriceDevice = None,
+    answer_timeout: Timeout = 120.0,
 ) -> None:
     """Run one or more systems: plan, render, score, report.  Type the same command again to resume.
 
@@ -151,6 +176,10 @@ def evaluate(
 
       chatgenbench eval --system oracle --benchmark mine --base sdxl=MODEL --weights-budget 200GB --out runs/mine
 
+      chatgenbench eval --system http://127.0.0.1:8000/plan --system "cmd:python my.py" --out runs/ours
+
+      chatgenbench eval --system openai:gpt-4o-mini --price-in 0.15 --price-out 0.6 --llm-budget 2 --out runs/llm
+
     Exit codes: 0 done, 1 a mistake in what was typed, 2 usage, 3 incomplete (type it again), 130 interrupted.
     """
     from chatgenbench.commands import Request, run_eval
@@ -160,6 +189,10 @@ def evaluate(
         batch_size=batch_size, device=device, pool=pool, weights=weights, metrics=tuple(metric or ()),
         dry_run=dry_run, draw=not no_render, ladder=ladder, certify=certify, executor=executor.value, workers=workers,
         bases=tuple(base or ()), weights_budget=weights_budget,
+        options=options_of(
+            llm_base_url, llm_budget, llm_temperature, llm_shortlist, llm_examples, llm_images,
+            (price_in, price_out, price_device), answer_timeout,
+        ),
     )  # fmt: skip
     if run_eval(request, _console()):
         raise typer.Exit(EXIT_INCOMPLETE)
@@ -184,17 +217,6 @@ def report(
     from chatgenbench.commands import run_report
 
     run_report(run, benchmark, markdown, _console())
-
-
-@app.command()
-def systems() -> None:
-    """List the systems that --system knows by name.
-
-    Example: chatgenbench systems
-    """
-    from chatgenbench.commands import list_systems
-
-    list_systems(_console())
 
 
 @app.command()

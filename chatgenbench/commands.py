@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatgenbench.benchmark import Benchmark, load_benchmark
-from chatgenbench.errors import InfraError, RunFolderError, UserError
+from chatgenbench.errors import InfraError, RunFolderError, SystemGoneError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chatgenbench.evaluate.pipeline import Finished
     from chatgenbench.evaluate.run import ExecutorName, Settings, TextSource
     from chatgenbench.render import Pool
-    from chatgenbench.systems import System
+    from chatgenbench.systems import Options, System
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,20 @@ class Request:
     workers: int | None = None
     bases: tuple[str, ...] = ()
     weights_budget: str | None = None
+    options: Options | None = None
 
     def settings(self, system: str) -> Settings:
         """What one system's run is asked for."""
         from chatgenbench.evaluate.run import Settings
         from chatgenbench.render.bases import choices
+        from chatgenbench.systems import Prices
 
+        prices = self.options.prices if self.options is not None else Prices()
         return Settings(
             benchmark=self.benchmark, system=system, seed=self.seed, text=self.text, weights=self.weights,
             limit=self.limit, batch_size=self.batch_size, device=self.device, metrics=self.metrics,
-            draw=self.draw, executor=self.executor, workers=self.workers, bases=choices(self.bases),
+            draw=self.draw, executor=self.executor, workers=self.workers, price_in=prices.tokens_in,
+            price_out=prices.tokens_out, price_device=prices.device_hour, bases=choices(self.bases),
         )  # fmt: skip
 
 
@@ -95,13 +99,14 @@ def run_eval(request: Request, console: Console) -> bool:
     """Evaluate every system and print the table; True if a run is incomplete."""
     if request.workers is not None and request.executor == "inline":
         raise UserError("--workers counts the processes of --executor local: give both, or neither")
-    from chatgenbench.systems import Predictions, resolve
+    from chatgenbench.systems import Options, Predictions, resolve
 
     benchmark = load_benchmark(request.benchmark)
     _check_weights(request, benchmark)
     request = _without_pictures(request, benchmark, console)
     folders = run_folders(request)
-    systems = {spec: resolve(spec, benchmark, request.seed) for spec in request.systems}
+    options = request.options or Options()
+    systems = {spec: resolve(spec, benchmark, request.seed, options) for spec in request.systems}
     for system in systems.values():
         if isinstance(system, Predictions):
             system.tell_missing(benchmark.subset(request.limit))
@@ -121,6 +126,9 @@ def run_eval(request: Request, console: Console) -> bool:
                 waiting |= not _certify(spec, run, request, benchmark, console)
         except UserError as error:  # the others still get their rows and pages
             refused.append(f"{spec}: {error}")
+        except SystemGoneError as error:
+            waiting = True
+            sys.stderr.write(f"incomplete: {error}\n")
     if finished:
         _report(finished, benchmark, request.out if len(systems) > 1 else None, console)
     if refused:
@@ -279,19 +287,10 @@ def _started(folder: Path) -> tuple[str, str]:
     return str(RunFolder(folder).read_manifest().get("created", "")), folder.name
 
 
-def list_systems(console: Console) -> None:
-    from chatgenbench.systems import names
-    from chatgenbench.systems.stages import stage_names
-
-    _table(console, "Systems", ("name", "what it answers"), list(names()))
-    title = "Stages: --system 'writer | chooser | arguer', where any system is a stage too"
-    _table(console, title, ("name", "role", "what it does"), stage_names())
-
-
 def list_models(benchmark: str, console: Console) -> None:
     loaded = load_benchmark(benchmark)
     rows = [(r.id, r.type, r.base_model, " ".join(r.trigger_words), r.description) for r in loaded.catalog]
-    _table(console, f"Models of {loaded.manifest.name} ({loaded.manifest.label})",
+    print_rows(console, f"Models of {loaded.manifest.name} ({loaded.manifest.label})",
            ("id", "type", "base model", "trigger", "description"), rows)  # fmt: skip
 
 
@@ -300,7 +299,7 @@ def list_samplers(console: Console) -> None:
 
     samplers = [resolve(name) for name in known()]
     rows = [(s.name, s.scheduler, "exact" if s.exact else str(s.note).removeprefix(f"{s.name}: ")) for s in samplers]
-    _table(console, "Samplers", ("name", "drawn with", "how"), rows)
+    print_rows(console, "Samplers", ("name", "drawn with", "how"), rows)
 
 
 def list_metrics(name: str | None, console: Console) -> None:
@@ -317,7 +316,7 @@ def list_metrics(name: str | None, console: Console) -> None:
         card = t2imetrics.card(metric)
         limit = "" if card.text_limit is None else f"{card.text_limit} tokens"
         rows.append((metric, card.title, "higher" if card.higher_is_better else "lower", card.unit, limit))
-    _table(console, "Metrics", ("name", "title", "better", "unit", "text limit"), rows)
+    print_rows(console, "Metrics", ("name", "title", "better", "unit", "text limit"), rows)
 
 
 def run_selftest(weights: str, metrics: list[str] | None, device: str, console: Console) -> bool:
@@ -336,7 +335,7 @@ def run_selftest(weights: str, metrics: list[str] | None, device: str, console: 
             checks = selftest.run(metrics, weights, device)
     except t2imetrics.errors.MetricError as error:
         raise UserError(str(error)) from None
-    _table(console, "Self-test", ("check", "of", "state", "detail"),
+    print_rows(console, "Self-test", ("check", "of", "state", "detail"),
            [(check.name, check.what, check.state, check.detail) for check in checks])  # fmt: skip
     failed = sum(not check.ok for check in checks)
     skipped = sum(check.state == "skipped" for check in checks)
@@ -345,7 +344,7 @@ def run_selftest(weights: str, metrics: list[str] | None, device: str, console: 
     return not failed
 
 
-def _table(console: Console, title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+def print_rows(console: Console, title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
-from collections.abc import AsyncIterator
+import re
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,12 +19,12 @@ import httpx
 
 from chatgenbench.errors import InfraError, UserError, shorten
 from chatgenbench.remote import completion
+from chatgenbench.remote.pauses import asked, pause
+from chatgenbench.remote.post import NoAnswerError, Received, send
 from chatgenbench.remote.journal import Journal
 from chatgenbench.schema import digest_of
 
 ATTEMPTS = 6
-#: Longest pause of our own between attempts, and the longest that a server is granted, in seconds.
-MAX_PAUSE, MAX_RETRY_AFTER = 30.0, 120.0
 #: So many requests without an answer in a row: the endpoint is down.
 GIVE_UP = 4
 _AGAIN = frozenset({408, 409, 425, 429, 499})
@@ -29,6 +32,8 @@ _AGAIN = frozenset({408, 409, 425, 429, 499})
 _UNFIT = frozenset({400, 413, 422})
 #: How many characters a token is taken to have when nobody counted: a stated rule.
 CHARACTERS_PER_TOKEN = 4
+#: How many tokens a picture is taken to have then: a stated rule too.
+PICTURE_TOKENS = 765
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class Endpoint:
 
     `price_in` and `price_out` are USD per million tokens; `structured` asks for JSON by schema (an endpoint that
     refuses that is asked for plain JSON); `max_tokens` bounds an answer; `frequency_penalty` is sent where it is not 0;
-    `patience` is the longest first pause between `attempts` in seconds; `timeout` bounds one attempt in seconds.
+    `patience` is the longest first pause between `attempts` in seconds; `timeout` bounds one attempt in seconds;
+    `timed` keeps how long each answer took.
     """
 
     base_url: str
@@ -53,10 +59,15 @@ class Endpoint:
     patience: float = 1.0
     timeout: float = 180.0
     attempts: int = ATTEMPTS
+    timed: bool = False
 
 
 class NoAnswer(InfraError):
     """No answer to one request after all attempts."""
+
+
+#: A message of a chat: its role, and a text or a list of parts, some of which may be pictures.
+Message = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,8 @@ class Reply:
 
     `refused`: the model or its endpoint's filter would not answer; `text` is then what was said all the same.
     `unfit`: the endpoint cannot carry out this request, though it does others: too long for a small model, say.
+    `why` is what the endpoint said of either, `usage` the tokens that it counted, and `seconds` the time of the attempt
+    that succeeded, if it was timed.
     """
 
     key: str
@@ -73,15 +86,9 @@ class Reply:
     model: str
     refused: bool = False
     unfit: bool = False
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What came back for one request."""
-
-    status: int
-    retry_after: str | None
-    body: bytes
+    why: str = ""
+    usage: Mapping[str, int] = field(default_factory=dict)
+    seconds: float | None = None
 
 
 class _Again(Exception):
@@ -112,6 +119,7 @@ class Model:
         headers = _headers(endpoint.base_url)
         self._journal = Journal(journal)
         self._structured = endpoint.structured
+        self._spelt: dict[str, str] = {}
         self._places = asyncio.Semaphore(endpoint.concurrency)
         self.spent = 0.0
         self._promised = 0.0
@@ -136,10 +144,10 @@ class Model:
         return self._in_a_row >= GIVE_UP
 
     async def ask(
-        self, messages: list[dict[str, str]], seed: int, schema: dict[str, Any] | None,
+        self, messages: Sequence[Message], seed: int, schema: dict[str, Any] | None,
         temperature: float | None = None,
     ) -> Reply:  # fmt: skip
-        """The model's answer, from the journal if it was given before."""
+        """The model's answer, from the journal if it was given before.  The journal keeps digests of pictures."""
         request = {
             "model": self.endpoint.model, "messages": messages, "seed": seed,
             "temperature": self.endpoint.temperature if temperature is None else temperature,
@@ -147,16 +155,21 @@ class Model:
         }  # fmt: skip
         if self.endpoint.frequency_penalty:
             request["frequency_penalty"] = self.endpoint.frequency_penalty
-        key = digest_of(request)
+        kept = {**request, "messages": [without_pictures(message) for message in messages]}
+        key = digest_of(kept)
         line = self._journal.get(key)
         if line is None:
             async with self._places, self._affordable(request):
-                line = {"id": key, "request": request, **await self._answer(key, request)}
+                line = {"id": key, "request": kept, **await self._answer(key, request)}
                 self._journal.append(line)
                 self.asked += 1
                 self.spent += self._cost(line)
         refused, unfit = bool(line.get("refused")), bool(line.get("unfit"))
-        return Reply(key, line["text"], line["response_id"], line["model"], refused, unfit)
+        why = str(line.get("refused") or line.get("unfit") or "")
+        counted = completion.counted(line.get("usage"))
+        return Reply(
+            key, line["text"], line["response_id"], line["model"], refused, unfit, why, counted, line.get("seconds")
+        )
 
     @asynccontextmanager
     async def _affordable(self, request: dict[str, Any]) -> AsyncIterator[None]:
@@ -169,7 +182,7 @@ class Model:
             if budget is not None and self.spent + worst > budget:
                 raise UserError(
                     f"the budget is spent ({self.spent:.2f} of {budget:.2f} USD): type the command again with a larger "
-                    "--budget, or with a smaller --max-items; all answers are kept"
+                    "one, or ask for less; all answers are kept"
                 )
             self._promised += worst
         try:
@@ -201,32 +214,52 @@ class Model:
                     raise NoAnswer(
                         f"the language model did not answer ({failure}): type the same command again to go on"
                     ) from None
-                own = jitter.uniform(0, min(MAX_PAUSE, self.endpoint.patience * 2 ** (attempt - 1)))
-                await asyncio.sleep(own if failure.after is None else min(failure.after, MAX_RETRY_AFTER))
+                await asyncio.sleep(pause(attempt, self.endpoint.patience, failure.after, jitter))
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(self, request: dict[str, Any]) -> dict[str, Any]:
-        body = {name: value for name, value in request.items() if name != "schema"}
+        body = self._body(request)
         structured = request["schema"] is not None and self._structured
         named = {"name": "chat", "strict": True, "schema": request["schema"]}
         wanted = {"response_format": {"type": "json_schema", "json_schema": named}} if structured else {}
+        begun = time.perf_counter()
         answer = await self._post({**body, **wanted})
+        if answer.status == 400 and self._spells_otherwise(answer.body):
+            return await self._attempt(request)
         if structured and answer.status == 400 and not completion.filtered(answer.body):
             # an older server knows no schemas, and is asked for JSON in words, which the prompt does anyway; but there
             # are other reasons for this status, so only a success without schema shows that the schema was the reason
             answer = await self._post(body)
             if answer.status == 200:
                 self._structured = False
+        timed = {"seconds": round(time.perf_counter() - begun, 6)} if self.endpoint.timed else {}
         if answer.status == 400 and completion.filtered(answer.body):
-            return _nothing("refused", answer)
-        if answer.status in _UNFIT and await self.answers_others():
-            return _nothing("unfit", answer)
+            return {**_nothing("refused", answer), **timed}
+        if (answer.status in _UNFIT or _blind(answer)) and await self.answers_others():
+            return {**_nothing("unfit", answer), **timed}
         self._refused(answer)
         line = completion.read(answer.body)
         if line is None:
             raise _Again("an answer that is no chat completion")
         self._accepts = True
-        return line
+        return {**line, **timed}
+
+    def _body(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """A request as this endpoint spells it."""
+        named = ((self._spelt.get(name, name), value) for name, value in request.items() if name != "schema")
+        return {name: value for name, value in named if name}
+
+    def _spells_otherwise(self, body: bytes) -> bool:
+        """Whether an endpoint says that it has another name for a parameter, or none; noted for all that follows."""
+        said = completion.said(body)
+        if "max_completion_tokens" in said and "max_tokens" not in self._spelt:
+            self._spelt["max_tokens"] = "max_completion_tokens"
+            return True
+        for name in ("temperature", "seed"):
+            if re.search(rf"\b{name}\b", said) and "support" in said and name not in self._spelt:
+                self._spelt[name] = ""
+                return True
+        return False
 
     async def answers_others(self) -> bool:
         """Whether a request that fails does so for what it holds (too long for a small model, say): another, or else
@@ -235,32 +268,23 @@ class Model:
             plain = {"model": self.endpoint.model, "messages": [{"role": "user", "content": "Say hello."}], "seed": 0}
             rest = {"temperature": self.endpoint.temperature, "max_tokens": self.endpoint.max_tokens}
             with suppress(_Again):
-                self._accepts = (await self._post(plain | rest)).status == 200
+                self._accepts = (await self._post(self._body(plain | rest))).status == 200
         return self._accepts
 
-    async def _post(self, body: dict[str, Any]) -> _Answer:
+    async def _post(self, body: dict[str, Any]) -> Received:
         """What the endpoint sends back; of a body longer than `completion.MAX_BODY` only the beginning."""
         address = f"{self.endpoint.base_url.rstrip('/')}/chat/completions"
-        data = bytearray()
         try:
-            async with (
-                asyncio.timeout(self.endpoint.timeout),
-                self._http.stream("POST", address, json=body) as response,
-            ):
-                async for part in response.aiter_bytes():
-                    data += part
-                    if len(data) > completion.MAX_BODY:
-                        break
+            return await send(self._http, "POST", address, body, self.endpoint.timeout, completion.MAX_BODY)
         except httpx.UnsupportedProtocol:
             raise _no_address(self.endpoint.base_url) from None
-        except (httpx.TransportError, httpx.DecodingError, OSError) as error:
-            raise _Again(type(error).__name__) from None
-        return _Answer(response.status_code, response.headers.get("retry-after"), bytes(data))
+        except NoAnswerError as error:
+            raise _Again(str(error)) from None
 
-    def _refused(self, answer: _Answer) -> None:
+    def _refused(self, answer: Received) -> None:
         status = answer.status
         if status in _AGAIN or status >= 500:
-            raise _Again(f"status {status}", _seconds(answer.retry_after))
+            raise _Again(f"status {status}", asked(answer.retry_after))
         if status in (401, 403):
             raise UserError(
                 f"the language model's endpoint refuses the key (status {status}): put the right one in "
@@ -277,9 +301,14 @@ class Model:
             )
 
 
-def _nothing(name: str, answer: _Answer) -> dict[str, Any]:
+def _nothing(name: str, answer: Received) -> dict[str, Any]:
     """A line of the journal for a request that the endpoint will not carry out, and why."""
     return {"text": "", "response_id": "", "model": "", "usage": {}, name: completion.said(answer.body)}
+
+
+def _blind(answer: Received) -> bool:
+    """Whether a server that sees no pictures was sent one (llama.cpp answers that with 500)."""
+    return answer.status >= 500 and "image input is not supported" in completion.said(answer.body)
 
 
 def cost_of(tokens_in: float, tokens_out: float, endpoint: Endpoint) -> float:
@@ -287,9 +316,27 @@ def cost_of(tokens_in: float, tokens_out: float, endpoint: Endpoint) -> float:
     return (tokens_in * endpoint.price_in + tokens_out * endpoint.price_out) / 1e6
 
 
-def tokens_of(messages: list[dict[str, str]]) -> int:
-    """Estimated tokens of a request (`CHARACTERS_PER_TOKEN`)."""
-    return sum(len(m["content"]) for m in messages) // CHARACTERS_PER_TOKEN + 1
+def tokens_of(messages: Sequence[Message]) -> int:
+    """Estimated tokens of a request (`CHARACTERS_PER_TOKEN`, `PICTURE_TOKENS`)."""
+    return sum(_size(message["content"]) for message in messages) // CHARACTERS_PER_TOKEN + 1
+
+
+def _size(content: Any) -> int:
+    if isinstance(content, str):
+        return len(content)
+    return sum(len(part.get("text", "")) or PICTURE_TOKENS * CHARACTERS_PER_TOKEN for part in content)
+
+
+def without_pictures(message: Message) -> dict[str, Any]:
+    """A message with the digest of each picture in its place."""
+    if isinstance(message["content"], str):
+        return dict(message)
+    parts = [
+        {**part, "image_url": {"sha256": hashlib.sha256(part["image_url"]["url"].encode()).hexdigest()}}
+        if "image_url" in part else part
+        for part in message["content"]
+    ]  # fmt: skip
+    return {**message, "content": parts}
 
 
 def _headers(address: str) -> dict[str, str]:
@@ -308,10 +355,3 @@ def _headers(address: str) -> dict[str, str]:
 
 def _no_address(address: str) -> UserError:
     return UserError(f"no language model's endpoint can be at {shorten(address, 80)!r}: check --llm-base-url")
-
-
-def _seconds(value: str | None) -> float | None:
-    try:
-        return None if value is None else max(0.0, float(value))
-    except ValueError:
-        return None

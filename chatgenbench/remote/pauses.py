@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 
 from chatgenbench.errors import UserError
 
@@ -21,3 +22,22 @@ def patience() -> float:
     if not math.isfinite(seconds):
         raise UserError("$CHATGENBENCH_PATIENCE must be a number of seconds: set it right, or unset it")
     return max(0.0, seconds)
+
+
+#: Longest pause of our own between attempts, and the longest that a server is granted, in seconds.
+MAX_PAUSE, MAX_RETRY_AFTER = 30.0, 120.0
+
+
+def asked(retry_after: str | None) -> float | None:
+    """Seconds that a server asks to wait, if it names a number of them."""
+    try:
+        return None if retry_after is None else max(0.0, float(retry_after))
+    except ValueError:
+        return None
+
+
+def pause(attempt: int, first: float, after: float | None, jitter: random.Random) -> float:
+    """Seconds to wait after attempt 1, 2, ...: what was asked for, else at random up to `first`, doubled each time."""
+    if after is not None and math.isfinite(after):
+        return min(after, MAX_RETRY_AFTER)
+    return jitter.uniform(0, min(MAX_PAUSE, first * 2 ** (attempt - 1)))

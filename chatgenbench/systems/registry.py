@@ -3,6 +3,9 @@
     oracle, random, ...          a built-in (declared with `@builtin` in its own file)
     NAME                         an entry point of the group `chatgenbench.systems`
     module:Object                a class, factory or instance; the current folder is importable
+    http://host/path             a server that speaks JSON (`https://` too)
+    openai:MODEL                 a language model behind an OpenAI-compatible endpoint
+    cmd:COMMAND                  a command of this machine that speaks JSON lines
     plans.csv, plans.jsonl       a predictions file
     writer | chooser | arguer    stages, or one of them; systems are stages too (`chatgenbench.systems.stages`)
     evo:DIR and its like         what `chatgenbench train` left in DIR
@@ -29,49 +32,75 @@ from chatgenbench.errors import UnknownNameError, UserError
 from chatgenbench.systems import echo, oracle, popular, random_plan, retrieval, stuffing  # noqa: F401
 from chatgenbench.systems.declare import BUILTINS
 from chatgenbench.systems.guard import describe, one_line
+from chatgenbench.systems.options import Options
 from chatgenbench.systems.predictions import SUFFIXES, Predictions
 from chatgenbench.systems.protocol import System
 from chatgenbench.systems.stages import STAGES, compose, find, is_composed
 from chatgenbench.systems.trained.names import trained_names, trained_system
 
 GROUP = "chatgenbench.systems"
-HINT = "`chatgenbench systems` lists them; or give module:Object, a .csv or a .jsonl file"
-#: Kinds of systems that are planned but not part of this version.
-ABSENT = ("http:", "https:", "openai:")
+HINT = (
+    "`chatgenbench systems` lists them; or give module:Object, a .csv or a .jsonl file, http://host/path, openai:MODEL "
+    "or cmd:COMMAND"
+)
+#: What stands for a system beside the names: form, what it is.
+FORMS = (
+    ("module:Object", "a Python class, factory or instance; modules of the current folder are found"),
+    ("plans.csv, plans.jsonl", "a predictions file: answers that you already have"),
+    ("http://host/path", "a server that speaks JSON, a batch of chats at a time; https:// too"),
+    ("cmd:python my.py", "a command of this machine that reads and writes JSON lines"),
+    ("openai:MODEL", "a language model behind an OpenAI-compatible endpoint (--llm-base-url)"),
+)
 MEMBERS = ("name", "revision", "prepare", "plan")
+DEFAULTS = Options()
 _IMPORT = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 
 
-def resolve(spec: str, benchmark: Benchmark, seed: int) -> System:
+def resolve(spec: str, benchmark: Benchmark, seed: int, options: Options = DEFAULTS) -> System:
     """The system that `spec` names, not yet prepared.
 
     Raises:
         UnknownNameError: no such system; the message suggests near names.
         PredictionsError: a predictions file that cannot be used.
-        UserError: a module, object or entry point that cannot be loaded or is no system.
+        UserError: a module, object, entry point or address that cannot be loaded or is no system.
+        InfraError: a server that is not there.
     """
     if is_composed(spec):
-        return compose(spec, benchmark, seed, lambda part: resolve(part, benchmark, seed))
+        return compose(spec, benchmark, seed, lambda part: resolve(part, benchmark, seed, options))
     if spec in BUILTINS:
         return BUILTINS[spec].make(benchmark, seed)
     if (point := _entry_points().get(spec)) is not None:
         return _outsider(spec, lambda: point.load(), seed)
     if (trained := trained_system(spec)) is not None:
         return trained
-    if spec.lower().startswith(ABSENT):
-        kind = spec.partition(":")[0].lower()
-        raise UserError(
-            f"'{kind}:' systems are not available in this version; "
-            f"choose from {', '.join(sorted(BUILTINS))}, or give module:Object, a .csv or a .jsonl file"
-        )
+    if (wired := _wired(spec, benchmark, seed, options)) is not None:
+        return wired
     if Path(spec).suffix.lower() in SUFFIXES:
         return Predictions(Path(spec), benchmark)
     if find(spec) is not None:
-        return compose(spec, benchmark, seed, lambda part: resolve(part, benchmark, seed))
+        return compose(spec, benchmark, seed, lambda part: resolve(part, benchmark, seed, options))
     if _IMPORT.fullmatch(spec):
         return _outsider(spec, lambda: _import(spec), seed)
     known = [name for name, _ in names() if ":" not in name] + list(STAGES)
     raise UnknownNameError("system", spec, known, HINT)
+
+
+def _wired(spec: str, benchmark: Benchmark, seed: int, options: Options) -> System | None:
+    """A system in another process, if `spec` is one; what that needs is imported only then."""
+    kind = spec.partition(":")[0].lower() if ":" in spec else ""
+    if kind in ("http", "https"):
+        from chatgenbench.systems.wire import HttpSystem
+
+        return HttpSystem(spec, benchmark, options.timeout)
+    if kind == "cmd":
+        from chatgenbench.systems.wire import CommandSystem
+
+        return CommandSystem(spec, benchmark, options.timeout)
+    if kind == "openai":
+        from chatgenbench.systems.llm import LanguageModel
+
+        return LanguageModel(spec, benchmark, seed, options)
+    return None
 
 
 def names() -> list[tuple[str, str]]:
