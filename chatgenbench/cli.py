@@ -19,6 +19,7 @@ from chatgenbench.cli_systems import (
     LlmBudget,
     LlmExamples,
     LlmImages,
+    LlmMaxTokens,
     LlmShortlist,
     LlmTemperature,
     PriceDevice,
@@ -156,6 +157,7 @@ def evaluate(
     llm_temperature: LlmTemperature = 0.0,
     llm_shortlist: LlmShortlist = 12,
     llm_examples: LlmExamples = 4,
+    llm_max_tokens: LlmMaxTokens = 1024,
     llm_images: LlmImages = True,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
@@ -190,8 +192,8 @@ def evaluate(
         dry_run=dry_run, draw=not no_render, ladder=ladder, certify=certify, executor=executor.value, workers=workers,
         bases=tuple(base or ()), weights_budget=weights_budget,
         options=options_of(
-            llm_base_url, llm_budget, llm_temperature, llm_shortlist, llm_examples, llm_images,
-            (price_in, price_out, price_device), answer_timeout,
+            llm_base_url, llm_budget, llm_temperature, llm_shortlist, llm_examples, llm_max_tokens,
+            llm_images, (price_in, price_out, price_device), answer_timeout,
         ),
     )  # fmt: skip
     if run_eval(request, _console()):

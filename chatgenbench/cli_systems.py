@@ -34,6 +34,12 @@ LlmShortlist = Annotated[
 LlmExamples = Annotated[
     int, typer.Option("--llm-examples", min=0, max=100, help="Plans shown to openai:MODEL.", rich_help_panel=_PANEL)
 ]
+LlmMaxTokens = Annotated[
+    int,
+    typer.Option(
+        "--llm-max-tokens", min=16, max=1_000_000, help="Longest answer of openai:MODEL.", rich_help_panel=_PANEL
+    ),
+]
 LlmImages = Annotated[
     bool,
     typer.Option(
@@ -58,7 +64,8 @@ Timeout = Annotated[
 
 
 def options_of(
-    base_url: str | None, budget: float | None, temperature: float, shortlist: int, examples: int, images: bool,
+    base_url: str | None, budget: float | None, temperature: float, shortlist: int, examples: int, max_tokens: int,
+    images: bool,
     prices: tuple[float | None, float | None, float | None], timeout: float,
 ) -> Options:  # fmt: skip
     """Options of systems, from those of a command."""
@@ -66,7 +73,7 @@ def options_of(
 
     return Options(
         llm_base_url=base_url, prices=Prices(*prices), budget=budget, timeout=timeout, temperature=temperature,
-        shortlist=shortlist, demonstrations=examples, images=images,
+        shortlist=shortlist, demonstrations=examples, max_tokens=max_tokens, images=images,
     )  # fmt: skip
 
 
@@ -104,6 +111,7 @@ def try_system(
     llm_temperature: LlmTemperature = 0.0,
     llm_shortlist: LlmShortlist = 12,
     llm_examples: LlmExamples = 4,
+    llm_max_tokens: LlmMaxTokens = 1024,
     llm_images: LlmImages = True,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
@@ -123,8 +131,8 @@ def try_system(
     from chatgenbench.systems_commands import Trial, run_trial
 
     options = options_of(
-        llm_base_url, llm_budget, llm_temperature, llm_shortlist, llm_examples, llm_images,
-        (price_in, price_out, price_device), answer_timeout,
+        llm_base_url, llm_budget, llm_temperature, llm_shortlist, llm_examples, llm_max_tokens,
+        llm_images, (price_in, price_out, price_device), answer_timeout,
     )  # fmt: skip
     trial = Trial(name, tuple(chat), tuple(image or ()), draw, benchmark, seed, device, options)
     if not run_trial(trial, _console()):

@@ -13,7 +13,7 @@ class Options:
 
     `timeout` is seconds for one batch of answers; `budget` US dollars that the language model of one run may cost;
     `shortlist` and `demonstrations` are how many models and plans of others a language model is shown; `images` says
-    whether it is sent the reference pictures.
+    whether it is sent the reference pictures; `max_tokens` bounds its answer, thoughts included.
     """
 
     llm_base_url: str | None = None
@@ -24,3 +24,4 @@ class Options:
     shortlist: int = 12
     demonstrations: int = 4
     images: bool = True
+    max_tokens: int = 1024

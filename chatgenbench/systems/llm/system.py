@@ -24,8 +24,8 @@ from chatgenbench.systems.protocol import Answered, StopRun
 from chatgenbench.systems.wire.careful import Careful, UnansweredError
 
 OPENAI = "https://api.openai.com/v1"
-#: Tokens of an answer; models that think need many, and a plan few.
-MAX_TOKENS = 1024
+#: Attempts for one chat.
+ATTEMPTS = 4
 log = logging.getLogger(__name__)
 
 
@@ -51,11 +51,12 @@ class LanguageModel:
         self.name = self._model_name
         self.revision = (
             f"{VERSION} at {address.rstrip('/')}, temperature {options.temperature:g}, {options.shortlist} models, "
-            f"{options.demonstrations} examples{'' if options.images else ', no pictures'}"
+            f"{options.demonstrations} examples, {options.max_tokens} tokens{'' if options.images else ', no pictures'}"
         )
         self._endpoint = Endpoint(
             address, self._model_name, prices.tokens_in or 0.0, prices.tokens_out or 0.0, options.budget,
-            max_tokens=MAX_TOKENS, temperature=options.temperature, patience=patience(), timeout=options.timeout,
+            max_tokens=options.max_tokens, attempts=ATTEMPTS,
+            temperature=options.temperature, patience=patience(), timeout=options.timeout,
             timed=True,
         )  # fmt: skip
         self._careful = Careful(f"{self._model_name} at {shorten(address, 80)}", self._exchange)

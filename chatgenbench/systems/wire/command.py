@@ -124,7 +124,7 @@ class CommandSystem:
         except TimeoutError:
             raise UnansweredError(f"no answer within {seconds:g} s: {await self._end()}") from None
         except (ConnectionError, EOFError):
-            raise UnansweredError(await self._end(grace=5)) from None  # so that its exit code is known
+            raise UnansweredError(await self._end(GRACE)) from None  # so that its exit code is known
         except UnansweredError as error:
             raise UnansweredError(f"{error}: {await self._end()}") from None
         except BaseException:  # Ctrl-C above all: what was half said must not be taken for the next answer
