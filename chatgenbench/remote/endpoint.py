@@ -19,9 +19,9 @@ import httpx
 
 from chatgenbench.errors import InfraError, UserError, shorten
 from chatgenbench.remote import completion
+from chatgenbench.remote.journal import Journal
 from chatgenbench.remote.pauses import asked, pause
 from chatgenbench.remote.post import NoAnswerError, Received, send
-from chatgenbench.remote.journal import Journal
 from chatgenbench.schema import digest_of
 
 ATTEMPTS = 6

@@ -12,7 +12,7 @@ from typing import Any
 
 from chatgenbench.benchmark import Benchmark, Catalog
 from chatgenbench.errors import InfraError, UserError, shorten
-from chatgenbench.remote.endpoint import Endpoint, Model, RefusedRequestError, Reply
+from chatgenbench.remote.endpoint import Endpoint, Model, Reply
 from chatgenbench.remote.pauses import patience
 from chatgenbench.schema import Costs, Demonstration, Failure, FreestyleInput, Outcome, Plan, digest_of
 from chatgenbench.systems.answers import AnswerError, Reader
@@ -93,18 +93,18 @@ class LanguageModel:
     def _exchange(self, inputs: Sequence[FreestyleInput]) -> list[Answered]:
         assert self._runner is not None
         answers = self._runner.run(self._all(inputs))
-        if all(isinstance(answer, Exception) for answer in answers):
+        if all(isinstance(answer, InfraError) for answer in answers):
             raise UnansweredError(str(answers[0]))
-        return [_lost(answer) if isinstance(answer, Exception) else answer for answer in answers]
+        return [_lost(answer) if isinstance(answer, InfraError) else answer for answer in answers]
 
-    async def _all(self, inputs: Sequence[FreestyleInput]) -> list[Answered | InfraError | UserError]:
+    async def _all(self, inputs: Sequence[FreestyleInput]) -> list[Answered | InfraError]:
         questions = [self._one(chat, shown) for chat, shown in zip(inputs, self._shortlist.shown(inputs), strict=True)]
         # all are waited for: what one of them stops for, the others may have been paid for
         answers = await asyncio.gather(*questions)
         for answer in answers:
-            if isinstance(answer, UserError) and not isinstance(answer, RefusedRequestError):
+            if isinstance(answer, UserError):
                 raise StopRun(answer)
-        return list(answers)
+        return [answer for answer in answers if not isinstance(answer, UserError)]
 
     async def _one(self, chat: FreestyleInput, shown: Shown) -> Answered | InfraError | UserError:
         """The answer to one chat, or why there is none."""
@@ -121,23 +121,24 @@ class LanguageModel:
         assert self._model is not None
         seed = int(digest_of([self._seed, chat.id])[:8], 16) % 2**31
         form = schema(shown)
-        try:
-            return await self._model.ask(self._request(chat, shown, self._images), seed, form)
-        except RefusedRequestError as error:
-            if not (chat.images and self._images):
-                raise
-            reply = await self._model.ask(self._request(chat, shown, False), seed, form)
-            if self._images:
-                log.warning("%s is sent no pictures any more, as it refused them: %s", self._model_name, error)
-            self._images = False
+        reply = await self._model.ask(self._request(chat, shown, self._images), seed, form)
+        if not (reply.unfit and chat.images and self._images):
             return reply
+        blind = await self._model.ask(self._request(chat, shown, False), seed, form)
+        if not blind.unfit:
+            self._images = False
+            log.warning("%s is sent no pictures any more, as it takes none: %s", self._model_name, reply.why)
+        return blind
 
     def _request(self, chat: FreestyleInput, shown: Shown, images: bool) -> list[dict[str, Any]]:
         return request(chat, shown, self._said, self._benchmark.root, images)
 
     def _read(self, reply: Reply, shown: Shown) -> Plan | Failure:
         if reply.refused:
-            return Failure(outcome=Outcome.BLOCKED, reason=one_line(f"refusal: {reply.text or 'by a filter'}"))
+            said = reply.text or reply.why or "by a filter"
+            return Failure(outcome=Outcome.BLOCKED, reason=one_line(f"refusal: {said}"))
+        if reply.unfit:
+            return Failure(reason=one_line(f"not-answered: the endpoint takes no such request: {reply.why}"))
         try:
             plan = self._reader.read(reply.text)
         except AnswerError as error:
@@ -150,8 +151,6 @@ async def _opened(endpoint: Endpoint, journal: Path) -> Model:
     return await Model(endpoint, journal).__aenter__()
 
 
-def _lost(error: Exception) -> Answered:
-    """A row that got no answer while others of its batch did."""
-    refused = isinstance(error, RefusedRequestError)
-    outcome = Outcome.SYSTEM_FAILED if refused else Outcome.INFRA_FAILED
-    return Answered(Failure(outcome=outcome, reason=one_line(f"not-answered: {error}")))
+def _lost(error: InfraError) -> Answered:
+    """A row that got no answer while others of its batch did: it is asked again next time."""
+    return Answered(Failure(outcome=Outcome.INFRA_FAILED, reason=one_line(f"not-answered: {error}")))

@@ -131,7 +131,7 @@ def test_pictures_are_sent_and_kept_as_digests_and_given_up_by_who_cannot_see(
     assert "base64" not in journal.read_text()
     with Server(blind) as server:
         assert all(isinstance(found, Plan) for _, found, _ in asked(server, miniature, tmp_path / "blind", 1, chats))
-    assert ["image_url" in json.dumps(body) for body in server.requests] == [True, False, False, False]
+    assert ["image_url" in json.dumps(body) for body in server.requests] == [True, *[False] * 4]
     assert "cannot be shown here" in server.requests[-1]["messages"][-1]["content"]
 
 
@@ -146,7 +146,7 @@ def test_what_was_answered_is_never_paid_again_and_keeps_its_time(benchmark: Ben
 ANSWERS: list[tuple[Callable[[dict[str, Any]], Sent], str, Outcome]] = [
     (lambda r: (200, completion("I'm sorry, I can't do that.")), "refusal: ", Outcome.SYSTEM_FAILED),
     (lambda r: (200, completion("", refusal="no")), "empty: ", Outcome.SYSTEM_FAILED),
-    (lambda r: (200, completion(None, finish_reason="content_filter")), "refusal: by a filter", Outcome.BLOCKED),
+    (lambda r: (200, completion(None, finish_reason="content_filter")), "refusal: content_filter", Outcome.BLOCKED),
     (lambda r: (200, completion('{"prompt": "a ca', finish_reason="length")), "cut-off: ", Outcome.SYSTEM_FAILED),
     (lambda r: good(r, model="nobody"), "unknown-model: 'nobody'", Outcome.SYSTEM_FAILED),
     (lambda r: good(r, arguments=ARGUMENTS | {"sampler": "oilPaint"}), "model-as-sampler: ", Outcome.SYSTEM_FAILED),
@@ -191,7 +191,12 @@ def test_what_no_other_chat_would_change_stops_at_once(
     assert count == "1"
 
 
-@pytest.mark.parametrize("sent", [(503, b"x"), (200, b"<html>"), (400, {"error": "no"})])
+def test_an_endpoint_that_takes_no_request_at_all_stops_the_run(benchmark: Benchmark, tmp_path: Path) -> None:
+    said, _ = stops((400, {"error": "nothing today"}), benchmark, tmp_path)
+    assert "refuses the request (status 400): nothing today" in said
+
+
+@pytest.mark.parametrize("sent", [(503, b"x"), (200, b"<html>")])
 def test_an_endpoint_that_answers_nothing_stops_the_run(sent: Sent, benchmark: Benchmark, tmp_path: Path) -> None:
     said, _ = stops(sent, benchmark, tmp_path, kind=SystemGoneError)
     assert "answered none of 3 chats in a row" in said
@@ -239,7 +244,7 @@ def test_a_language_model_may_be_one_stage_and_its_costs_are_the_systems(benchma
         rows = list(ask(system, [item.input for item in benchmark.items], benchmark.catalog, 5))
         done(system)
     assert told(rows) == [item.input.messages[-1].text for item in benchmark.items]
-    assert {spent.costs for _, _, spent in rows} == {Costs(prompt_tokens=900, completion_tokens=100)}
+    assert {(spent.costs.prompt_tokens, spent.costs.completion_tokens) for _, _, spent in rows} == {(900, 100)}
     with Server(lambda r: (401, {})) as server:
         address = server.url.removesuffix("/plan") + "/v1"
         system = resolve("openai:m | retrieval | model-args", benchmark, 0, Options(llm_base_url=address, shortlist=2))
