@@ -15,6 +15,7 @@ from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, shorten
 from chatgenbench.interrupt import held
 from chatgenbench.render.extras import add_extras
+from chatgenbench.render.lycoris import Network, is_lycoris
 from chatgenbench.render.resolver import Located, Resolver
 from chatgenbench.render.singlefile import described
 from chatgenbench.render.sources import parse
@@ -32,15 +33,40 @@ def dtype_name(device: str) -> str:
 
 @dataclass
 class _Warm:
-    """One loaded base with the LoRAs put on it (digest -> bytes), least recently used first."""
+    """One loaded base with the LoRAs put on it (key -> bytes), least recently used first.
+
+    `networks` are those of them that LyCORIS puts on.
+    """
 
     pipeline: Any
     bytes: int
     loras: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    networks: dict[str, Network] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
         return self.bytes + sum(self.loras.values())
+
+    def switch(self, lora: str | None, weight: float) -> None:
+        """Draw with exactly this LoRA, which has been put on, or with none."""
+        for network in self.networks.values():
+            network.off()
+        if lora in self.networks:
+            self.networks[lora].on(weight)
+        elif lora is not None:
+            self.pipeline.enable_lora()
+            self.pipeline.set_adapters([_adapter(lora)], [weight])
+            return
+        if len(self.loras) > len(self.networks):
+            self.pipeline.disable_lora()
+
+    def drop_oldest(self) -> None:
+        """Take the least recently used LoRA off."""
+        oldest, _ = self.loras.popitem(last=False)
+        if oldest in self.networks:
+            self.networks.pop(oldest).off()
+        else:
+            self.pipeline.delete_adapters([_adapter(oldest)])
 
 
 class Shelf:
@@ -86,10 +112,7 @@ class Shelf:
         warm = self._base(checkpoint)
         if lora is not None:
             self._put_on(warm, lora)
-            warm.pipeline.enable_lora()
-            warm.pipeline.set_adapters([_adapter(lora)], [weight])
-        elif warm.loras:
-            warm.pipeline.disable_lora()
+        warm.switch(lora, weight)
         return warm.pipeline
 
     def holds(self, checkpoint: str, lora: str | None) -> bool:
@@ -127,7 +150,7 @@ class Shelf:
             with self._checked(record) as located:
                 size = parameters_in(located.path) * self._itemsize
                 self._make_room(size, keep=warm)
-                self._guarded(record, lambda: self._load_lora(warm.pipeline, record, located.path))
+                self._guarded(record, lambda: self._load_lora(warm, record, located.path))
             warm.loras[sha256] = size
         warm.loras.move_to_end(sha256)
 
@@ -144,8 +167,14 @@ class Shelf:
         self.loaded += 1
         return pipeline.to(self.device)
 
-    def _load_lora(self, pipeline: Any, record: ModelRecord, path: Path) -> None:
-        name = _adapter(weights_key(record))
+    def _load_lora(self, warm: _Warm, record: ModelRecord, path: Path) -> None:
+        key, pipeline = weights_key(record), warm.pipeline
+        if is_lycoris(path):
+            warm.networks[key] = Network(pipeline, path)
+            self.loaded += 1
+            return
+        warm.switch(None, 0.0)
+        name = _adapter(key)
         pipeline.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True)
         self.loaded += 1
         if not any(name in names for names in pipeline.get_list_adapters().values()):
@@ -203,8 +232,7 @@ class Shelf:
         if len(self._warm) < before:
             self._collect()
         while keep is not None and keep.loras and self._total() + size > self.limit:
-            oldest, _ = keep.loras.popitem(last=False)
-            keep.pipeline.delete_adapters([_adapter(oldest)])
+            keep.drop_oldest()
 
     def _total(self) -> int:
         return sum(warm.total for warm in self._warm.values())
