@@ -6,6 +6,7 @@
     http://host/path             a server that speaks JSON (`https://` too)
     openai:MODEL                 a language model behind an OpenAI-compatible endpoint
     cmd:COMMAND                  a command of this machine that speaks JSON lines
+    chatgen:2b                   a published ChatGen-Base model
     plans.csv, plans.jsonl       a predictions file
     writer | chooser | arguer    stages, or one of them; systems are stages too (`chatgenbench.systems.stages`)
     evo:DIR and its like         what `chatgenbench train` left in DIR
@@ -50,6 +51,7 @@ FORMS = (
     ("http://host/path", "a server that speaks JSON, a batch of chats at a time; https:// too"),
     ("cmd:python my.py", "a command of this machine that reads and writes JSON lines"),
     ("openai:MODEL", "a language model behind an OpenAI-compatible endpoint (--llm-base-url)"),
+    ("chatgen:2b, :4b, :8b", "a published ChatGen-Base model (arXiv 2411.17176), or chatgen:FOLDER"),
 )
 MEMBERS = ("name", "revision", "prepare", "plan")
 DEFAULTS = Options()
@@ -73,8 +75,8 @@ def resolve(spec: str, benchmark: Benchmark, seed: int, options: Options = DEFAU
         return _outsider(spec, lambda: point.load(), seed)
     if (trained := trained_system(spec)) is not None:
         return trained
-    if (wired := _wired(spec, benchmark, seed, options)) is not None:
-        return wired
+    if (addressed := _addressed(spec, benchmark, seed, options)) is not None:
+        return addressed
     if Path(spec).suffix.lower() in SUFFIXES:
         return Predictions(Path(spec), benchmark)
     if find(spec) is not None:
@@ -85,8 +87,8 @@ def resolve(spec: str, benchmark: Benchmark, seed: int, options: Options = DEFAU
     raise UnknownNameError("system", spec, known, HINT)
 
 
-def _wired(spec: str, benchmark: Benchmark, seed: int, options: Options) -> System | None:
-    """A system in another process, if `spec` is one; what that needs is imported only then."""
+def _addressed(spec: str, benchmark: Benchmark, seed: int, options: Options) -> System | None:
+    """A system that is named by its kind and an address, if `spec` is one; what it needs is imported only then."""
     kind = spec.partition(":")[0].lower() if ":" in spec else ""
     if kind in ("http", "https"):
         from chatgenbench.systems.wire import HttpSystem
@@ -100,6 +102,10 @@ def _wired(spec: str, benchmark: Benchmark, seed: int, options: Options) -> Syst
         from chatgenbench.systems.llm import LanguageModel
 
         return LanguageModel(spec, benchmark, seed, options)
+    if kind == "chatgen":
+        from chatgenbench.systems.chatgen import ChatGen
+
+        return ChatGen(spec.partition(":")[2], benchmark, seed)
     return None
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import PlanError, UserError
 from chatgenbench.schema import Failure, FreestyleInput, Message, Plan
-from chatgenbench.systems import ask
+from chatgenbench.systems import ask, resolve
 from chatgenbench.systems.chatgen import ChatGen
 from chatgenbench.systems.chatgen.card import instructions
 from chatgenbench.systems.chatgen.tiles import grid, tiles
@@ -251,7 +251,7 @@ def test_transformers_own_layout_answers_with_a_tiny_model_of_the_same_architect
 
 def test_what_is_no_model_is_told_in_one_line(tmp_path: Path, benchmark: Benchmark) -> None:
     with pytest.raises(UserError, match="holds no weights"):
-        ChatGen("evo-2b", benchmark, 0)
+        resolve("chatgen:evo-2b", benchmark, 0)
     (tmp_path / "README.md").write_text(CARD)
     with pytest.raises(UserError, match=r"config\.json is missing"):
         ChatGen(str(tmp_path), benchmark, 0).prepare(benchmark.catalog, benchmark.train)
