@@ -47,6 +47,8 @@ def test_everything_approximated_is_noted(benchmark: Benchmark, plan: PlanOf) ->
     ("change", "message"),
     [
         ({"model": "foxx"}, "unknown model 'foxx': did you mean 'fox'"),
+        ({"model": "../../etc/passwd"}, "unknown model '../../etc/passwd'"),
+        ({"model": "models/fox"}, "unknown model 'models/fox'"),
         ({"sampler": "Eular a"}, "unknown sampler 'Eular a': did you mean .*'Euler a'"),
         ({"steps": 151}, "151 steps are more than the 150"),
         ({"width": 4096, "height": 2048}, "4096x2048 is more than the 4,194,304 pixels"),

@@ -144,6 +144,35 @@ def test_a_model_that_cannot_be_fetched_fails_only_its_rows(
     assert len([1 for path, _ in civitai.log if path.endswith("/7")]) == 1
 
 
+CLAIM = {"a": {"dtype": "F32", "shape": [2_500_000_000], "data_offsets": [0, 10_000_000_000]}}
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (pickle.dumps({"a": 1}), "lora.safetensors is a pickle, which can run code"),
+        (b"PK\x03\x04" + b"0" * 50, "lora.safetensors is a zip archive, as pickles of PyTorch are"),
+        (b"\x00\xe4\x0bT\x02\x00\x00\x00{" + b" " * 90, "its header claims 10,000,000,000 bytes"),
+        (hosts.head(CLAIM) + b"0" * 90, "it has 178 bytes and its header says 10,000,000,088"),
+    ],
+)
+def test_files_of_the_benchmark_must_be_what_they_are_called(
+    data: bytes, told: str, benchmark: Benchmark, pool: Pool, plan: PlanOf, tmp_path: Path
+) -> None:
+    away = remote(benchmark, tmp_path / "b", owl=OWL)
+    (away.root / "lora.safetensors").write_bytes(data)
+    records = [json.loads(record.model_dump_json()) for record in away.catalog]
+    ink = next(record for record in records if record["id"] == "ink")
+    ink |= {"files": {"lora": "lora.safetensors"}, "sha256": hosts.sha256(data)}
+    bad = load_benchmark(str(tiny.write_benchmark(away.root, records)))
+    rows = {
+        row.item: row for row in draw([("bad", plan("ink")), ("fine", plan("fox"))], bad, pool, seed_of=lambda i: 1)
+    }
+    assert rows["fine"].outcome is Outcome.OK
+    assert rows["bad"].outcome is Outcome.INFRA_FAILED
+    assert told in str(rows["bad"].reason)
+
+
 def test_what_is_asked_at_once_is_fetched_once(benchmark: Benchmark, civitai: Host, tmp_path: Path) -> None:
     civitai.offer(7, hosts.file(owl(benchmark)))
     resolver = Resolver(remote(benchmark, tmp_path / "b", owl=OWL), fetching(tmp_path, civitai))
