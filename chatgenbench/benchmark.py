@@ -215,7 +215,9 @@ def _from_hub(repo: str) -> Path:
 def _read(root: Path) -> Benchmark:
     for name in FILES:
         if not (root / name).is_file():
-            raise BenchmarkError(f"{root} is not a benchmark: {name} is missing")
+            built = root / "dataset"  # of `chatgenbench build --out root`
+            meant = f"; did you mean {built}?" if (built / name).is_file() else ""
+            raise BenchmarkError(f"{root} is not a benchmark: {name} is missing{meant}")
     try:
         manifest = Manifest.model_validate_json((root / "benchmark.json").read_text("utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:

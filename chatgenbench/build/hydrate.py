@@ -108,7 +108,9 @@ class _Release:
         try:
             return noun.model_validate_json((self.folder / name).read_bytes())
         except (OSError, ValidationError):
-            raise UserError(f"{self.folder} is no published dataset: {name} is missing or damaged") from None
+            inside = self.folder / "dataset"
+            meant = f"; did you mean {inside}?" if (inside / name).is_file() else ""
+            raise UserError(f"{self.folder} is no published dataset: {name} is missing or damaged{meant}") from None
 
 
 class _Refill:

@@ -130,8 +130,12 @@ def test_folders_that_cannot_be_hydrated(root: Path, tmp_path: Path) -> None:
     fetch = source_of(records(root), root)
     with pytest.raises(UserError, match="full form already"):
         hydrate(root / "full", tmp_path / "h", fetch)
-    with pytest.raises(UserError, match="no published dataset"):
+    with pytest.raises(UserError, match=r"no published dataset: benchmark\.json is missing or damaged$"):
         hydrate(tmp_path, tmp_path / "h", fetch)
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build/dataset").symlink_to(root / "release")
+    with pytest.raises(UserError, match=r"did you mean .*build/dataset\?$"):
+        hydrate(tmp_path / "build", tmp_path / "h", fetch)
     for out in (root / "release", root / "release" / "inside"):
         with pytest.raises(UserError, match="lies in the release itself"):
             hydrate(root / "release", out, fetch)
