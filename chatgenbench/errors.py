@@ -43,7 +43,7 @@ class UnknownNameError(UserError):
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         self.name = name
         names = sorted(set(known))
-        near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.6)
         close = [n for n in names if n.lower() in near]
         message = f"unknown {kind} '{shorten(name, 80)}'"
         if close:

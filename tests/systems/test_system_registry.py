@@ -97,7 +97,7 @@ def test_what_cannot_be_loaded_is_one_line(spec: str, message: str, folder: Path
 
 
 def test_an_unknown_name_gets_a_suggestion(benchmark: Benchmark) -> None:
-    with pytest.raises(UnknownNameError, match="unknown system 'retreival': did you mean 'rerank' or 'retrieval'"):
+    with pytest.raises(UnknownNameError, match="unknown system 'retreival': did you mean 'retrieval'"):
         resolve("retreival", benchmark, 0)
 
 
