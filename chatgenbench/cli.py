@@ -120,8 +120,8 @@ def evaluate(
         typer.Option("--workers", min=1, max=256, help="Processes of local (default: one a GPU, or 2 on a CPU)."),
     ] = None,
     pool: Annotated[
-        Path | None,
-        typer.Option("--pool", help="Shared pictures (default: $CHATGENBENCH_HOME/pool)."),
+        str | None,
+        typer.Option("--pool", help="Shared pictures: folder, or URL (s3://...); default $CHATGENBENCH_HOME/pool."),
     ] = None,
     base: Annotated[
         list[str] | None,

@@ -149,7 +149,7 @@ def verify(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, max=512, help="Pictures drawn at once.")] = 8,
     pool: Annotated[
-        Path | None, typer.Option("--pool", help="Where the new pictures go (default: $CHATGENBENCH_HOME/verify).")
+        str | None, typer.Option("--pool", help="Where the new pictures go (default: $CHATGENBENCH_HOME/verify).")
     ] = None,
 ) -> None:
     """Compute a submission again: scores of all plans, and pictures of rows that nobody could foresee.

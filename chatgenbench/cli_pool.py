@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 pool_app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
-PoolOption = Annotated[Path | None, typer.Option("--pool", help="Its folder (default: $CHATGENBENCH_HOME/pool).")]
+PoolOption = Annotated[
+    str | None, typer.Option("--pool", help="Its folder, or URL such as s3://b/p (default: $CHATGENBENCH_HOME/pool).")
+]
 
 
 @pool_app.callback()
@@ -24,7 +26,11 @@ def pool() -> None:
 def stats(pool: PoolOption = None) -> None:
     """Say how many pictures there are, how large, how old, and what else lies in the pool.
 
-    Example: chatgenbench pool stats
+    Examples:
+
+      chatgenbench pool stats
+
+      chatgenbench pool stats --pool s3://bucket/pictures
     """
     from chatgenbench.pool_commands import run_stats
 

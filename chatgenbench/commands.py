@@ -35,7 +35,7 @@ class Request:
     seed: int
     batch_size: int
     device: str
-    pool: Path | None
+    pool: str | None
     weights: str | None
     metrics: tuple[str, ...]
     dry_run: bool
@@ -155,7 +155,7 @@ def _climb(spec: str, run: Finished, request: Request, benchmark: Benchmark, con
 
     try:
         with quiet(), bars(console) as progress:
-            climb(run, request.settings(spec), benchmark, pool_folder(request), Bars(progress, f"{spec} · ladder"))
+            climb(run, request.settings(spec), benchmark, pool_of(request), Bars(progress, f"{spec} · ladder"))
     except InfraError as error:
         console.print(f"{spec}: {error}", highlight=False, markup=False, soft_wrap=True)
         return False
@@ -171,7 +171,7 @@ def _certify(spec: str, run: Finished, request: Request, benchmark: Benchmark, c
     try:
         with quiet(), bars(console) as progress:
             run = certify(
-                run, request.settings(spec), benchmark, pool_folder(request), Bars(progress, spec), request.certify or 1
+                run, request.settings(spec), benchmark, pool_of(request), Bars(progress, spec), request.certify or 1
             )
     except InfraError as error:
         console.print(f"{spec}: {error}", highlight=False, markup=False, soft_wrap=True)
@@ -213,10 +213,12 @@ def _folder_name(spec: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in stem)
 
 
-def pool_folder(request: Request) -> Path:
+def pool_of(request: Request) -> Pool:
+    """The pool that a run of this request draws into."""
     from chatgenbench.home import home
+    from chatgenbench.render import Pool
 
-    return request.pool or home() / "pool"
+    return Pool(request.pool or home() / "pool")
 
 
 def _one(spec: str, system: System, request: Request, benchmark: Benchmark, folder: Path, console: Console) -> Finished:
@@ -225,25 +227,27 @@ def _one(spec: str, system: System, request: Request, benchmark: Benchmark, fold
 
     with quiet(), bars(console) as progress:
         bar = Bars(progress, spec)
-        return evaluate(folder, request.settings(spec), benchmark, system, pool_folder(request), bar)
+        return evaluate(folder, request.settings(spec), benchmark, system, pool_of(request), bar)
 
 
 def _report(finished: list[Finished], benchmark: Benchmark, together: Path | None, console: Console) -> None:
     from chatgenbench.report import print_table, write_comparison, write_report
 
     for run in finished:
-        write_report(run.folder, benchmark, _pool_of(run).path)
+        write_report(run.folder, benchmark, _pool_drawn(run).picture)
     print_table([(run.summary["run"]["system"], run.summary) for run in finished], console)
     pages = [run.folder.report for run in finished]
     if together is not None:
         page = together / "comparison.html"
-        write_comparison([run.folder for run in finished], benchmark, [_pool_of(run).path for run in finished], page)
+        write_comparison(
+            [run.folder for run in finished], benchmark, [_pool_drawn(run).picture for run in finished], page
+        )
         pages = [page, *pages]
     for page in pages:
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
 
 
-def _pool_of(run: Finished) -> Pool:
+def _pool_drawn(run: Finished) -> Pool:
     """The pool a run drew into; a run without pictures names none and asks for none."""
     from chatgenbench.render import Pool
 

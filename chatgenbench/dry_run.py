@@ -27,11 +27,11 @@ def explain(
     """
     from rich.table import Table
 
-    from chatgenbench.commands import pool_folder
+    from chatgenbench.commands import pool_of
     from chatgenbench.evaluate.pipeline import check_machine, picture_seed
     from chatgenbench.evaluate.run import RunFolder, identity_of, started
     from chatgenbench.quiet import quiet
-    from chatgenbench.render import Pool, devices_for, plan_estimate
+    from chatgenbench.render import devices_for, plan_estimate
     from chatgenbench.render.bases import with_bases
 
     items = benchmark.subset(request.limit)
@@ -66,7 +66,7 @@ def explain(
     workers = 1 if request.executor == "inline" else len(devices_for(device, request.workers))
     based = with_bases(benchmark, dict(settings.bases)).benchmark
     estimate = plan_estimate(
-        runs, based, Pool(pool_folder(request)), seed_of=lambda item: picture_seed(settings, item),
+        runs, based, pool_of(request), seed_of=lambda item: picture_seed(settings, item),
         batch_size=request.batch_size, device=device, workers=workers,
     )  # fmt: skip
     asked = (
@@ -76,7 +76,7 @@ def explain(
     for what, value, why in (
         ("drawn already", f"{finished:,}", "pictures.jsonl of the run folders"),
         ("unique pictures", f"{estimate.unique:,}", f"{basis['unique']}; {asked}"),
-        ("in the pool", f"{estimate.in_pool:,}", str(pool_folder(request))),
+        ("in the pool", f"{estimate.in_pool:,}", str(pool_of(request))),
         ("to draw", f"{estimate.unique - estimate.in_pool:,}", "unique less those in the pool"),
         ("undrawable rows", f"{estimate.undrawable:,}", "unknown sampler or size out of bounds: system-failed"),
         ("checkpoint loads", f"{estimate.checkpoints:,}", basis["checkpoints"]),

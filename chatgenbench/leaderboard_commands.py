@@ -53,7 +53,7 @@ class Verify:
     secret: Path | None
     device: str
     batch_size: int
-    pool: Path | None
+    pool: str | None
 
 
 def run_keygen(path: Path, console: Console) -> None:
@@ -80,8 +80,8 @@ def run_submit(asked: Submit, console: Console) -> None:
     benchmark = load_benchmark(asked.benchmark)
     folder = RunFolder(asked.run)
     manifest = folder.read_manifest()
-    pool = Pool(Path(manifest["pool"])) if manifest.get("pool") else None
-    run = read_run(folder, benchmark, pool.path if pool is not None else lambda name: Path(name))
+    pool = Pool(manifest["pool"]) if manifest.get("pool") else None
+    run = read_run(folder, benchmark, pool.picture if pool is not None else Path)
     try:
         who = Who(
             name=asked.name or run.name, revision=asked.revision or str(manifest["identity"]["system_revision"]),

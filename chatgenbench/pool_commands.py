@@ -20,13 +20,13 @@ SHOWN = 50
 GB = 1_000_000_000
 
 
-def run_stats(root: Path | None, console: Console) -> None:
+def run_stats(root: str | None, console: Console) -> None:
     """Count the pool."""
     from chatgenbench.render import upkeep
 
     pool = _pool(root)
     found = upkeep.stats(pool)
-    _say(console, f"pool:     {pool.root}")
+    _say(console, f"pool:     {pool}")
     _say(console, f"pictures: {found.pictures:,}, {_size(found.size)}")
     if found.oldest is not None and found.newest is not None:
         _say(console, f"written:  {_day(found.oldest)} to {_day(found.newest)}")
@@ -36,7 +36,7 @@ def run_stats(root: Path | None, console: Console) -> None:
         _say(console, f"no pictures of ours: {len(found.strange)} files, e.g. {found.strange[0]}")
 
 
-def run_verify(root: Path | None, runs: Sequence[Path], remove: bool, console: Console) -> bool:
+def run_verify(root: str | None, runs: Sequence[Path], remove: bool, console: Console) -> bool:
     """Look at every picture; True if one is broken."""
     from chatgenbench.render import upkeep
 
@@ -48,16 +48,16 @@ def run_verify(root: Path | None, runs: Sequence[Path], remove: bool, console: C
         tick: Any = Bars(progress, "pool").tick
         found = list(upkeep.broken(pool, known, lambda done, total: tick("verify", done, total)))
     for digest, what in found[:SHOWN]:
-        _say(console, f"{pool.path(digest)}: {what}")
+        _say(console, f"{pool.where(digest)}: {what}")
     if len(found) > SHOWN:
         _say(console, f"... and {len(found) - SHOWN:,} more")
-    missing = [digest for digest in known if not pool.has(digest)]
+    missing = known.keys() - pool.present(known)
     if missing:
         _say(console, f"{len(missing):,} pictures of these runs are not there: type their eval command to draw them")
     if not found:
-        _say(console, f"{pool.root}: every picture is whole")
+        _say(console, f"{pool}: every picture is whole")
     elif remove:
-        upkeep.remove(pool, [digest for digest, _ in found])
+        pool.remove(digest for digest, _ in found)
         _say(console, f"{len(found):,} removed: they are drawn again when a run needs them")
     else:
         _say(console, f"{len(found):,} broken: --remove takes them out, so that they are drawn again")
@@ -65,7 +65,7 @@ def run_verify(root: Path | None, runs: Sequence[Path], remove: bool, console: C
 
 
 def run_gc(
-    root: Path | None, keep: Sequence[Path], days: float, max_gb: float | None, dry_run: bool, console: Console
+    root: str | None, keep: Sequence[Path], days: float, max_gb: float | None, dry_run: bool, console: Console
 ) -> None:
     """Remove what nobody needs."""
     from chatgenbench.render import upkeep
@@ -79,18 +79,18 @@ def run_gc(
     if dry_run:
         _say(console, f"would remove {told}; {len(needed):,} are needed by the runs named")
         return
-    upkeep.remove(pool, [one.digest for one in chosen])
+    pool.remove(one.digest for one in chosen)
     _say(console, f"removed {told}; {len(needed):,} are needed by the runs named")
 
 
-def _pool(root: Path | None) -> Pool:
+def _pool(root: str | None) -> Pool:
     from chatgenbench.home import home
     from chatgenbench.render import Pool
 
-    path = root or home() / "pool"
-    if not path.is_dir():
-        raise UserError(f"there is no pool at {path}: name one with --pool, or run `chatgenbench eval` first")
-    return Pool(path)
+    pool = Pool(root or home() / "pool")
+    if not pool.there():
+        raise UserError(f"there is no pool at {pool}: name one with --pool, or run `chatgenbench eval` first")
+    return pool
 
 
 def _runs(path: Path) -> list[Path]:

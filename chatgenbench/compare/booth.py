@@ -8,12 +8,12 @@ import io
 import secrets
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from chatgenbench.compare.ballots import CHOICES, Book, Choice, Votable, Vote, VotesFile, left_side, order
 from chatgenbench.compare.pairing import Match, Pair
 from chatgenbench.errors import UserError
+from chatgenbench.render.pool_picture import PictureFile
 from chatgenbench.report.data import benchmark_picture
 
 
@@ -44,7 +44,7 @@ class Booth:
         self.match, self._votes, self._book = match, votes, book
         self._pairs = {pair.item.id: pair for pair in asked.pairs}
         self._key, self._lock = secrets.token_bytes(32), threading.Lock()
-        self._files: dict[str, Path] = {}
+        self._files: dict[str, PictureFile] = {}
         self._voters: dict[str, Voter] = {}
         for vote in votes.current()[0]:
             if vote.item in self._pairs:
@@ -123,7 +123,7 @@ class Booth:
             ],
         }  # fmt: skip
 
-    def _address(self, path: Path | None, *about: str) -> str:
+    def _address(self, path: PictureFile | None, *about: str) -> str:
         name = self._name(*about)
         if path is not None:
             self._files[name] = path
@@ -133,12 +133,12 @@ class Booth:
         return hmac.new(self._key, "\0".join(about).encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:32]
 
 
-def _bare_png(path: Path) -> bytes | None:
+def _bare_png(path: PictureFile) -> bytes | None:
     """The picture's pixels and nothing else: drawn pictures carry prompt and model in a text chunk."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
             clean = Image.new("RGB", image.size)
             clean.paste(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):

@@ -123,7 +123,7 @@ def read_whole(folder: RunFolder, benchmark: Benchmark) -> RunData:
     """A run whose every row has its result; one that goes on is the user's to finish first."""
     pool = Pool(folder.read_manifest().get("pool", folder.path))
     try:
-        run = read_run(folder, benchmark, pool.path)
+        run = read_run(folder, benchmark, pool.picture)
     except InfraError as error:
         raise RunFolderError(str(error)) from None
     if missing := int(run.summary["incomplete"]):

@@ -50,13 +50,14 @@ def certificate_file(folder: RunFolder) -> Path:
 
 
 def certify(
-    run: Finished, settings: Settings, benchmark: Benchmark, pool_root: Path, progress: Progress, count: int
+    run: Finished, settings: Settings, benchmark: Benchmark, first: Pool, progress: Progress, count: int
 ) -> Finished:
     """The run with `certificate` in its summary (see `drift`), which is written to its folder.
 
     Killed and called again it goes on where it was.
 
     Args:
+        first: where the run's pictures are.
         count: rows to draw again, at least 1; all that have a picture where there are fewer.
 
     Raises:
@@ -70,7 +71,7 @@ def certify(
     chosen = choose(run, settings, benchmark, device, count, other)
     pool = Pool(run.folder.path / "certificate")
     _draw(chosen, benchmark, pool, device, other, progress)
-    rows = list(_rows(chosen, Pool(pool_root), pool))
+    rows = list(_rows(chosen, first, pool))
     for record, scores in zip(rows, _scores(chosen, run, settings, benchmark, pool, scorers), strict=True):
         record["scores"] = scores
     certificate = {
@@ -168,7 +169,7 @@ def _scores(
     from chatgenbench.evaluate.look import BLOCK, Look
 
     first = read_values(run.folder)
-    paths = {again.first: pool.path(again.request.digest) for again in chosen}
+    paths = {again.first: pool.picture(again.request.digest) for again in chosen}
     look = Look(benchmark, scorers.suite, paths.__getitem__, settings.text, scorers.store(home() / "features"))
     found: list[dict[str, Any]] = []
     for start in range(0, len(chosen), BLOCK):

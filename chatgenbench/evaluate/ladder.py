@@ -24,6 +24,7 @@ from chatgenbench.evaluate.pipeline import Finished, Progress, evaluate
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import RunFolder, Settings, write_json
 from chatgenbench.evaluate.summary import HEADLINE
+from chatgenbench.render import Pool
 from chatgenbench.schema import ARGUMENT_KEYS, Demonstration, Failure, FreestyleInput, Plan, PlannedRow, digest_of
 from chatgenbench.statistics import Array, Clusters, mean_interval
 
@@ -110,7 +111,7 @@ def ladder_file(folder: RunFolder) -> Path:
     return folder.path / "ladder.json"
 
 
-def climb(run: Finished, settings: Settings, benchmark: Benchmark, pool_root: Path, progress: Progress) -> Path:
+def climb(run: Finished, settings: Settings, benchmark: Benchmark, pool: Pool, progress: Progress) -> Path:
     """Draw and score every rung of a finished run, write `ladder.json` into its folder and return that path.
 
     Killed and called again it goes on where it was.
@@ -124,7 +125,7 @@ def climb(run: Finished, settings: Settings, benchmark: Benchmark, pool_root: Pa
     """
     if run.incomplete:
         raise InfraError(f"{run.folder.path} has rows without a result: complete it first, then its ladder")
-    rungs = {name: _rung(run, name, settings, benchmark, pool_root, progress) for name in RUNGS}
+    rungs = {name: _rung(run, name, settings, benchmark, pool, progress) for name in RUNGS}
     if missing := sum(rung.incomplete for rung in rungs.values()):
         raise InfraError(f"{missing} rows of the ladder of {run.folder.path} have no result: type the command again")
     write_json(ladder_file(run.folder), _ladder(run, rungs, benchmark, settings.seed))
@@ -148,7 +149,7 @@ def _state(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rung(
-    run: Finished, name: str, settings: Settings, benchmark: Benchmark, pool_root: Path, progress: Progress
+    run: Finished, name: str, settings: Settings, benchmark: Benchmark, pool: Pool, progress: Progress
 ) -> Finished:
     spec = f"{PREFIX}{name} of {settings.system}"
     system = Rung(
@@ -157,7 +158,7 @@ def _rung(
     )  # fmt: skip
     path = run.folder.path / "ladder" / name
     _refuse_other_plans(RunFolder(path), system)
-    return evaluate(path, replace(settings, system=spec), benchmark, system, pool_root, Under(progress, name))
+    return evaluate(path, replace(settings, system=spec), benchmark, system, pool, Under(progress, name))
 
 
 def _refuse_other_plans(folder: RunFolder, rung: Rung) -> None:

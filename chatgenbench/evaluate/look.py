@@ -6,6 +6,7 @@ import copy
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import t2imetrics
 from t2imetrics.fid import Fid
 
 from chatgenbench.benchmark import Benchmark
-from chatgenbench.errors import BenchmarkError, UserError
+from chatgenbench.errors import BenchmarkError, InfraError, UserError
 from chatgenbench.evaluate.features import FeatureStore
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import TextSource
+from chatgenbench.render.pool_picture import PictureFile
 from chatgenbench.statistics import Array
 
 #: Pictures whose features are stored together.
@@ -35,14 +37,14 @@ class Look:
 
     Attributes:
         suite: every picture metric of the run and FID.
-        picture_path: pool name of a picture -> its file.
+        picture: pool name of a picture -> its file.
         text: what picture metrics read.
         store: FID's features, shared between runs.
     """
 
     benchmark: Benchmark
     suite: t2imetrics.Suite
-    picture_path: Callable[[str], Path]
+    picture: Callable[[str], PictureFile]
     text: TextSource
     store: FeatureStore
 
@@ -55,7 +57,7 @@ class Look:
         for row in seen:
             self._require(row)
         parts = suite.parts(
-            [self._drawn(row) for row in seen], [row.text(self.text) for row in seen], [self._gold(row) for row in seen]
+            self._all_drawn(seen), [row.text(self.text) for row in seen], [self._gold(row) for row in seen]
         )
         for part in parts:
             at = usable[part.first : part.first + self.suite.batch_size]
@@ -91,10 +93,21 @@ class Look:
         self.store.fill([*drawn, *gold], pictures, BLOCK, advance)
         return self.store.get(drawn), self.store.get(gold)
 
-    def _drawn(self, row: Row) -> Path:
+    def _all_drawn(self, rows: Sequence[Row]) -> list[Path | bytes]:
+        with ThreadPoolExecutor() as readers:  # pictures of a pool elsewhere wait for the network
+            return list(readers.map(self._drawn, rows))
+
+    def _drawn(self, row: Row) -> Path | bytes:
+        """A picture's file, or the bytes of one that is not on this disk."""
         assert row.drawn is not None
         assert row.drawn.picture is not None
-        return self.picture_path(row.drawn.picture)
+        file = self.picture(row.drawn.picture)
+        if isinstance(file, Path):
+            return file
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise InfraError(str(error)) from None
 
     def _gold(self, row: Row) -> Path:
         return self.benchmark.root / row.gold.picture

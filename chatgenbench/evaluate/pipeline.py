@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -57,7 +57,7 @@ class Finished:
 
 
 def evaluate(
-    path: Path, settings: Settings, benchmark: Benchmark, system: System, pool_root: Path, progress: Progress
+    path: Path, settings: Settings, benchmark: Benchmark, system: System, pool: Pool, progress: Progress
 ) -> Finished:
     """Run every stage into `path`; finished rows are never redone.
 
@@ -71,23 +71,24 @@ def evaluate(
     based = with_bases(benchmark, dict(settings.bases))
     provenance: dict[str, Any] = {"device": device}
     if settings.draw:
-        provenance |= _drawing(device, pool_root) | {"bases": based.rules}
+        provenance |= _drawing(device, pool) | {"bases": based.rules}
     folder = RunFolder(path)
     with folder.lock():
         folder = open_run(path, settings, benchmark, (system.name, system.revision), provenance)
         items = benchmark.subset(settings.limit)
-        pool = Pool(pool_root)
         plan_stage(folder, benchmark, system, items, progress, settings.prices)
         if settings.draw:
             render_stage(folder, based.benchmark, items, pool, settings, device, progress)
         return score_stage(folder, benchmark, items, pool, settings, scorers, progress)
 
 
-def _drawing(device: str, pool_root: Path) -> dict[str, str]:
+def _drawing(device: str, pool: Pool, settings: Settings) -> dict[str, str]:
     """What a run records of how its pictures are drawn and where they are kept."""
-    Pool(pool_root).check()
+    if not pool.shared and settings.executor != "inline":
+        raise UserError(f"pool {pool} lives in one process: use --executor inline with it, or another --pool")
+    pool.check()
     dtype = dtype_name(device)
-    return {"dtype": dtype, "engine": engine_fingerprint(device, dtype), "pool": str(pool_root.resolve())}
+    return {"dtype": dtype, "engine": engine_fingerprint(device, dtype), "pool": pool.spec}
 
 
 def check_machine(settings: Settings, benchmark: Benchmark) -> tuple[str, Scorers]:
@@ -196,7 +197,7 @@ def render_stage(
     progress: Progress,
 ) -> None:  # fmt: skip
     """Draw every plan that has no picture yet; a picture that vanished from the pool is drawn again."""
-    kept = {item for item, row in folder.drawn().items() if _is_settled(row, pool)}
+    kept = _settled(folder.drawn().values(), pool)
     plans = list(drawable(folder, items))
     todo = [(item, plan) for item, plan in plans if item not in kept]
     done = len(plans) - len(todo)
@@ -224,11 +225,12 @@ def drawing_with(settings: Settings, benchmark: Benchmark, pool: Pool, device: s
         executor.close()
 
 
-def _is_settled(row: DrawnRow, pool: Pool) -> bool:
-    """Whether a row needs no drawing: it failed for good, or its very picture is in the pool."""
-    if row.outcome is not Outcome.OK or row.picture is None:
-        return row.outcome is Outcome.SYSTEM_FAILED
-    return pool.verify(row.picture) and pool.sha256(row.picture) == row.image_sha256
+def _settled(rows: Collection[DrawnRow], pool: Pool) -> set[str]:
+    """Items that need no drawing: they failed for good, or their very picture is in the pool."""
+    failed = {row.item for row in rows if row.outcome is Outcome.SYSTEM_FAILED}
+    named = {row.item: (row.picture, row.image_sha256) for row in rows if row.outcome is Outcome.OK and row.picture}
+    there = dict(pool.checksums({picture for picture, _ in named.values()}))
+    return failed | {item for item, (picture, sha256) in named.items() if there[picture] == sha256}
 
 
 def score_stage(
@@ -244,7 +246,9 @@ def score_stage(
 
     rows = join(folder, benchmark, items)
     try:
-        scored = score(rows, benchmark, folder, pool.path, scorers, settings.text, home() / "features", progress.tick)
+        scored = score(
+            rows, benchmark, folder, pool.picture, scorers, settings.text, home() / "features", progress.tick
+        )
     except MetricError as error:
         raise BenchmarkError(shorten(str(error), 300)) from None
     write_tables(folder, rows, scored)

@@ -27,6 +27,7 @@ from chatgenbench.evaluate.look import Look, checked, in_range
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import RunFolder, TextSource
 from chatgenbench.journal import Journal
+from chatgenbench.render.pool_picture import PictureFile
 from chatgenbench.schema import Outcome, digest_of
 from chatgenbench.statistics import Array
 
@@ -174,7 +175,7 @@ def score(
     rows: Sequence[Row],
     benchmark: Benchmark,
     folder: RunFolder,
-    picture_path: Callable[[str], Path],
+    picture: Callable[[str], PictureFile],
     scorers: Scorers,
     text: TextSource,
     cache: Path,
@@ -183,7 +184,7 @@ def score(
     """Score `rows`; finished blocks are read back from the journal.
 
     Args:
-        picture_path: pool name of a picture -> its file.
+        picture: pool name of a picture -> its file.
         cache: folder for image features, shared between runs.
     """
     values = _stepwise(rows, benchmark)
@@ -197,7 +198,7 @@ def score(
             values |= _columns({metric: marks[metric]}, rows, text, finished, book, write, partial(tick, metric))
         features = reference = np.empty((len(rows), 0))
         if scorers.pictures:
-            look = Look(benchmark, scorers.suite, picture_path, text, scorers.store(cache))
+            look = Look(benchmark, scorers.suite, picture, text, scorers.store(cache))
             seen = {metric: marks[metric] for metric in scorers.image_metrics}
             values |= _columns(seen, rows, text, finished, book, look.score, partial(tick, "pictures"))
             features, reference = look.features(rows, tick)

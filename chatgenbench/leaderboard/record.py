@@ -70,7 +70,6 @@ class Record:
     def pictures(self, drawn: Mapping[str, DrawnRow], pool: Pool) -> None:
         """Each new picture against the claimed one, by its bytes or else by its perceptual hash."""
         import imagehash
-        from PIL import Image
 
         for item, row in drawn.items():
             told = self._told[item]
@@ -79,7 +78,7 @@ class Record:
             elif row.image_sha256 == told["image_sha256"]:
                 self.exact += 1
             else:
-                with Image.open(pool.path(row.picture)) as image:
+                with pool.read(row.picture) as image:
                     found = imagehash.phash(image.convert("RGB"))
                 bits = 64
                 with suppress(ValueError):

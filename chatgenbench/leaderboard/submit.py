@@ -33,6 +33,7 @@ from chatgenbench.leaderboard.manifest import (
     What,
     Who,
 )
+from chatgenbench.render.pool_picture import PictureFile
 from chatgenbench.report.data import RunData, stratified
 from chatgenbench.schema import ARGUMENT_KEYS, Outcome
 
@@ -133,12 +134,12 @@ def _cells(run: RunData, row: Row, settings: Settings) -> dict[str, Any]:
     return cells
 
 
-def phash(path: Path) -> str:
+def phash(path: PictureFile) -> str:
     """Perceptual hash of a picture, 16 hexadecimal digits."""
     import imagehash
     from PIL import Image
 
-    with Image.open(path) as image:
+    with Image.open(io.BytesIO(path.read_bytes())) as image:
         return str(imagehash.phash(image.convert("RGB")))
 
 
@@ -153,7 +154,7 @@ def _gallery(run: RunData, benchmark: Benchmark, folder: Path, shots: int) -> tu
         picture = run.drawn(row)
         if row.item.id not in chosen or picture is None:
             continue
-        with Image.open(picture) as image:
+        with Image.open(io.BytesIO(picture.read_bytes())) as image:
             small = image.convert("RGB")
         small.thumbnail((SIDE, SIDE))
         buffer = io.BytesIO()

@@ -122,7 +122,7 @@ def _score(
     scorers = Scorers(weights, device, 32, extra, pictures=pool is not None)
     folder = RunFolder(work / ("plans" if pool is None else "pictures"))
     folder.path.mkdir(exist_ok=True)
-    path = pool.path if pool is not None else Path
+    path = pool.picture if pool is not None else Path
     return score(rows, benchmark, folder, path, scorers, manifest.run.text, home() / "features", tick)
 
 

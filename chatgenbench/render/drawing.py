@@ -102,11 +102,11 @@ def _results(
     """What lies in the pool first, then what had to be drawn."""
     pool.recover()
     missing = []
-    for digest, request in list(requests.items()):
-        if pool.verify(digest):
-            yield Picture(digest, pool.sha256(digest), 0.0)
+    for digest, sha256 in pool.checksums(list(requests)):
+        if sha256 is not None:
+            yield Picture(digest, sha256, 0.0)
         else:
-            missing.append(request)
+            missing.append(requests[digest])
     if executor is not None:
         yield from executor.run(lease_requests(missing))
     elif missing:

@@ -87,14 +87,15 @@ def plan_estimate(
     listed = [list(rows) for rows in runs]
     engine = engine_fingerprint(device, dtype_name(device))
     asked = ask((row for rows in listed for row in rows), benchmark, seed_of, engine)
-    missing = [request for digest, request in asked.requests.items() if not pool.has(digest)]
+    there = pool.present(asked.requests)
+    missing = [request for digest, request in asked.requests.items() if digest not in there]
     files = Files(benchmark)
     schedule, seconds, times = _schedule(
         listed, missing, benchmark, files, seed_of, engine, batch_size, device, workers
     )
     records = _records(missing, benchmark)
     away = [record for record in records if files.is_away(record)]
-    disk, disk_basis = _disk(missing, pool, set(asked.requests) - {request.digest for request in missing})
+    disk, disk_basis = _disk(missing, pool, there)
     peak, peak_basis = _peak(missing, benchmark, files, batch_size, dtype_name(device))
     untold = sum(files.to_fetch(record) is None for record in away)
     several = f"{workers} processes" if workers > 1 else "one process"
@@ -191,8 +192,7 @@ def _records(requests: Iterable[RenderRequest], benchmark: Benchmark) -> list[Mo
 
 def _disk(missing: list[RenderRequest], pool: Pool, drawn: Collection[str]) -> tuple[int, str]:
     pixels = sum(request.width * request.height for request in missing)
-    sample = [pool.path(digest) for digest in islice(sorted(drawn), 50)]
-    sizes = [(path.stat().st_size, _pixels(path)) for path in sample]
+    sizes = [(len(data), _pixels(data)) for _, data in pool.datas(islice(sorted(drawn), 50))]
     area = sum(size[1] for size in sizes)
     if not area:
         return round(pixels * PNG_BYTES), f"{PNG_BYTES:g} bytes a pixel, as of noisy PNG; none in the pool to measure"
@@ -200,10 +200,9 @@ def _disk(missing: list[RenderRequest], pool: Pool, drawn: Collection[str]) -> t
     return round(pixels * rate), f"{rate:.2f} bytes a pixel, measured on {len(sizes)} pictures of the pool"
 
 
-def _pixels(path: Path) -> int:
+def _pixels(data: bytes) -> int:
     """Width times height from a PNG header, 0 for anything else."""
-    with path.open("rb") as file:
-        head = file.read(24)
+    head = data[:24]
     if head[:8] != b"\x89PNG\r\n\x1a\n":
         return 0
     return int.from_bytes(head[16:20], "big") * int.from_bytes(head[20:24], "big")

@@ -117,7 +117,7 @@ class LocalExecutor:
         spawn = multiprocessing.get_context("spawn")
         ours, theirs = spawn.Pipe()
         threads = max(1, (os.cpu_count() or 1) // len(self.devices))
-        duty = Duty(self._benchmark, self.pool.root, self.batch_size, device, self._limit, threads)
+        duty = Duty(self._benchmark, self.pool.spec, self.batch_size, device, self._limit, threads)
         process = spawn.Process(target=work, args=(theirs, duty), daemon=True, name=f"chatgenbench-draw-{device}")
         process.start()
         theirs.close()  # so that the end of the process is the end of the pipe

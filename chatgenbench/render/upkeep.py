@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from chatgenbench.errors import InfraError
-from chatgenbench.render.pool import STAGING, Pool
+from chatgenbench.render.pool import Pool
+from chatgenbench.render.pool_picture import is_picture
+from chatgenbench.render.pool_store import Entry
 
-_NAME = re.compile(r"[0-9a-f]{64}\.png")
+_NAME = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{62}\.png")
 #: tick(pictures done, pictures in all)
 Tick = Callable[[int, int], None]
 DAY = 86_400.0
@@ -44,30 +45,23 @@ def pictures(pool: Pool) -> Iterator[Kept]:
     Raises:
         InfraError: the pool cannot be read.
     """
-    try:
-        for folder in sorted(path for path in pool.root.iterdir() if re.fullmatch("[0-9a-f]{2}", path.name)):
-            for path in sorted(folder.iterdir()):
-                if _NAME.fullmatch(path.name) and path.name.startswith(folder.name):
-                    about = path.stat()
-                    yield Kept(path.stem, about.st_size, about.st_mtime)
-    except OSError as error:
-        raise InfraError(f"cannot read the picture pool {pool.root}: {error.strerror or error}") from error
+    for entry in pool.entries():
+        if _NAME.fullmatch(entry.path):
+            yield _kept(entry)
+
+
+def _kept(entry: Entry) -> Kept:
+    return Kept(entry.path[3:-4], entry.size, entry.written)
 
 
 def stats(pool: Pool) -> Stats:
     """Count a pool; raises InfraError when it cannot be read."""
-    found = list(pictures(pool))
+    entries = list(pool.entries())
+    found = [_kept(entry) for entry in entries if _NAME.fullmatch(entry.path)]
     times = [one.written for one in found]
-    names = {f"{one.digest[:2]}/{one.digest}.png" for one in found}
-    strange = [
-        str(path.relative_to(pool.root)) for path in sorted(pool.root.rglob("*"))
-        if path.is_file() and path.relative_to(pool.root).parts[0] != STAGING
-        and str(path.relative_to(pool.root)) not in names
-    ]  # fmt: skip
-    staged = len(list((pool.root / STAGING).glob("*")))
     return Stats(
-        len(found), sum(one.size for one in found), min(times, default=None), max(times, default=None), staged,
-        tuple(strange),
+        len(found), sum(one.size for one in found), min(times, default=None), max(times, default=None), pool.staged(),
+        tuple(entry.path for entry in entries if not _NAME.fullmatch(entry.path)),
     )  # fmt: skip
 
 
@@ -77,12 +71,12 @@ def broken(pool: Pool, known: dict[str, str], tick: Tick = lambda done, total: N
     Args:
         known: name -> sha256 of the PNG file, as runs recorded it.
     """
-    found = list(pictures(pool))
-    for done, one in enumerate(found, 1):
-        if not pool.is_whole(one.digest):
-            yield one.digest, "it is not a whole picture"
-        elif one.digest in known and pool.sha256(one.digest) != known[one.digest]:
-            yield one.digest, "it is not the picture that a run recorded"
+    found = [one.digest for one in pictures(pool)]
+    for done, (digest, data) in enumerate(pool.datas(found), 1):
+        if not is_picture(data):
+            yield digest, "it is not a whole picture"
+        elif digest in known and hashlib.sha256(data).hexdigest() != known[digest]:
+            yield digest, "it is not the picture that a run recorded"
         tick(done, len(found))
 
 
@@ -110,17 +104,3 @@ def disposable(
         size -= one.size
         chosen.append(one)
     return chosen
-
-
-def remove(pool: Pool, digests: Collection[str]) -> None:
-    """Take pictures out: they are drawn again when a run needs them.
-
-    Raises:
-        InfraError: the disk refuses.
-    """
-    for digest in digests:
-        path: Path = pool.path(digest)
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise InfraError(f"cannot remove {path}: {error.strerror or error}") from error

@@ -7,7 +7,6 @@ import signal
 import threading
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatgenbench.benchmark import Benchmark
@@ -26,7 +25,7 @@ class Duty:
     """What a drawing process needs to know; the meaning of each is that of `InlineExecutor`'s arguments."""
 
     benchmark: Benchmark
-    pool: Path
+    pool: str
     batch_size: int
     device: str
     limit: int

@@ -18,7 +18,7 @@ from chatgenbench.report import notes, numbers
 from chatgenbench.report.cards import why_no_picture
 from chatgenbench.report.charts import interval_chart
 from chatgenbench.report.choosing import choices
-from chatgenbench.report.data import PicturePath, RunData, benchmark_picture, read_run, stratified
+from chatgenbench.report.data import PictureOf, RunData, benchmark_picture, read_run, stratified
 from chatgenbench.report.html import facts
 from chatgenbench.report.page import write_page
 from chatgenbench.report.pictures import Album
@@ -28,12 +28,12 @@ WALL = 24
 
 
 def write_comparison(
-    folders: Sequence[RunFolder], benchmark: Benchmark, picture_paths: Sequence[PicturePath], path: Path
+    folders: Sequence[RunFolder], benchmark: Benchmark, pictures_of: Sequence[PictureOf], path: Path
 ) -> Path:
     """Write the page of several finished runs of one benchmark to `path`, and return it.
 
     Args:
-        picture_paths: for each run, pool name of a picture -> its file.
+        pictures_of: for each run, pool name of a picture -> its file.
 
     Raises:
         UserError: no run was given.
@@ -41,7 +41,7 @@ def write_comparison(
     """
     if not folders:
         raise UserError("nothing to compare: give at least one finished run")
-    runs = [read_run(f, benchmark, p) for f, p in zip(folders, picture_paths, strict=True)]
+    runs = [read_run(f, benchmark, p) for f, p in zip(folders, pictures_of, strict=True)]
     names = unique_names(runs)
     named = [(name, run.summary) for name, run in zip(names, runs, strict=True)]
     links = [_link(run.folder.report, path) for run in runs]

@@ -13,10 +13,11 @@ from chatgenbench.errors import RunFolderError
 from chatgenbench.evaluate.pipeline import read_finished
 from chatgenbench.evaluate.rows import Row
 from chatgenbench.evaluate.run import RunFolder
+from chatgenbench.render.pool_picture import PictureFile
 from chatgenbench.report import notes
 
 #: Pool name of a picture (64 hex digits) -> its file.
-PicturePath = Callable[[str], Path]
+PictureOf = Callable[[str], PictureFile]
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,18 @@ class RunData:
     rows: tuple[Row, ...]
     columns: tuple[str, ...]
     scores: dict[str, dict[str, float]]
-    picture_path: PicturePath
+    picture_of: PictureOf
 
     @property
     def pictured(self) -> bool:
         """Whether the run drew pictures, or scored plans alone."""
         return notes.pictured(self.summary)
 
-    def drawn(self, row: Row) -> Path | None:
+    def drawn(self, row: Row) -> PictureFile | None:
         """The file of a row's picture; None if none was drawn."""
         if row.image_sha256 is None or row.drawn is None or row.drawn.picture is None:
             return None
-        return self.picture_path(row.drawn.picture)
+        return self.picture_of(row.drawn.picture)
 
     def entry(self, metric: str, where: str | None = None) -> dict[str, Any] | None:
         """summary.json's entry of a metric, of the whole run or of a slice such as `split=supervised`."""
@@ -53,7 +54,7 @@ class RunData:
         return found
 
 
-def read_run(folder: RunFolder, benchmark: Benchmark, picture_path: PicturePath) -> RunData:
+def read_run(folder: RunFolder, benchmark: Benchmark, picture_of: PictureOf) -> RunData:
     """Read what `eval` left in `folder`.
 
     Raises:
@@ -66,7 +67,7 @@ def read_run(folder: RunFolder, benchmark: Benchmark, picture_path: PicturePath)
     return RunData(
         name=str(finished.summary["run"]["system"]), folder=folder, manifest=folder.read_manifest(),
         summary=finished.summary, rows=tuple(finished.rows), columns=columns, scores=scores,
-        picture_path=picture_path,
+        picture_of=picture_of,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from chatgenbench.report.cards import EMBEDDED, gallery, sources
 from chatgenbench.report.certificate import certificate_view
 from chatgenbench.report.charts import interval_chart
 from chatgenbench.report.cost import cost
-from chatgenbench.report.data import PicturePath, RunData, read_run
+from chatgenbench.report.data import PictureOf, RunData, read_run
 from chatgenbench.report.failures import failure_rows
 from chatgenbench.report.index import index, parts
 from chatgenbench.report.page import write_page
@@ -30,7 +30,7 @@ ALL_ROWS = links.rows(("page", "1"))
 
 
 def write_report(
-    folder: RunFolder, benchmark: Benchmark, picture_path: PicturePath, path: Path | None = None,
+    folder: RunFolder, benchmark: Benchmark, picture_of: PictureOf, path: Path | None = None,
     embedded: int = EMBEDDED,
 ) -> Path:  # fmt: skip
     """Write a finished run's page and return where it is (`report.html` in the folder unless `path` says else).
@@ -38,12 +38,12 @@ def write_report(
     A run of more than `embedded` rows gets its pictures in a folder beside the page (`report_files`).
 
     Args:
-        picture_path: pool name of a picture -> its file.
+        picture_of: pool name of a picture -> its file.
 
     Raises:
         RunFolderError, BenchmarkError, InfraError: the run cannot be read, or the disk refuses the page.
     """
-    run = read_run(folder, benchmark, picture_path)
+    run = read_run(folder, benchmark, picture_of)
     page = path or folder.report
     beside = len(run.rows) > embedded
     cards = gallery(run, benchmark, _shelf(page, run, benchmark) if beside else None)

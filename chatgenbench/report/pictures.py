@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from chatgenbench.render.pool_picture import PictureFile
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,7 +27,7 @@ class Pictures(Protocol):
 
     entries: list[dict[str, Any]]
 
-    def add(self, path: Path | None) -> int | None:
+    def add(self, path: PictureFile | None) -> int | None:
         """Number of the picture at `path`; None if there is no readable picture."""
 
 
@@ -35,10 +36,10 @@ class Album:
 
     def __init__(self) -> None:
         self.entries: list[dict[str, Any]] = []
-        self._by_path: dict[Path, int | None] = {}
+        self._by_path: dict[PictureFile, int | None] = {}
         self._by_digest: dict[str, int] = {}
 
-    def add(self, path: Path | None) -> int | None:
+    def add(self, path: PictureFile | None) -> int | None:
         """Number of the picture at `path`; None if there is no readable picture."""
         if path is None:
             return None
@@ -46,12 +47,12 @@ class Album:
             self._by_path[path] = self._read(path)
         return self._by_path[path]
 
-    def get(self, path: Path | None) -> dict[str, Any] | None:
+    def get(self, path: PictureFile | None) -> dict[str, Any] | None:
         """The entry of the picture at `path`; None if there is no readable picture."""
         number = self.add(path)
         return None if number is None else self.entries[number]
 
-    def _read(self, path: Path) -> int | None:
+    def _read(self, path: PictureFile) -> int | None:
         from PIL import Image
 
         try:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from chatgenbench.evaluate.run import write_bytes
+from chatgenbench.render.pool_picture import PictureFile
 from chatgenbench.report.pictures import reduced, shown, unreadable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 #: A picture's file and the sha256 of its content, where that is known without reading it.
-Source = tuple[Path, str | None]
+Source = tuple[PictureFile, str | None]
 
 _NAME = re.compile(r"[0-9a-f]{64}\.webp")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -33,7 +34,7 @@ class Shelf:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.entries: list[dict[str, Any]] = []
-        self._ready: dict[Path, dict[str, Any] | None] = {}
+        self._ready: dict[PictureFile, dict[str, Any] | None] = {}
         self._numbers: dict[str, int] = {}
 
     def fill(self, sources: Iterable[Source]) -> None:
@@ -54,7 +55,7 @@ class Shelf:
             if _NAME.fullmatch(path.name) and path.name not in kept:
                 path.unlink(missing_ok=True)
 
-    def add(self, path: Path | None) -> int | None:
+    def add(self, path: PictureFile | None) -> int | None:
         """Number of the picture at `path`, which was filled in before; None if there is no readable picture."""
         entry = None if path is None else self._ready.get(path)
         if entry is None:
@@ -64,13 +65,13 @@ class Shelf:
             self.entries.append(entry)
         return self._numbers[entry["src"]]
 
-    def _make(self, path: Path, digest: str) -> dict[str, Any] | None:
+    def _make(self, path: PictureFile, digest: str) -> dict[str, Any] | None:
         from PIL import Image
 
         copy = self.folder / f"{digest}.webp"
         try:
             if not copy.exists():
-                with Image.open(path) as image:
+                with Image.open(io.BytesIO(path.read_bytes())) as image:
                     data = _webp(image)
                 write_bytes(copy, data)
             with Image.open(copy) as image:
@@ -79,7 +80,7 @@ class Shelf:
             return None
 
 
-def _digest(path: Path, known: str | None) -> str | None:
+def _digest(path: PictureFile, known: str | None) -> str | None:
     if known and _DIGEST.fullmatch(known):  # it becomes a file's name
         return known
     try:

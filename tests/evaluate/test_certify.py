@@ -39,7 +39,7 @@ class Place:
     def certify(self, count: int, run: Finished | None = None, **changes: Any) -> Finished:
         with quiet():
             return certify(
-                run or self.run, replace(SETTINGS, **changes), self.benchmark, self.root / "pool", Silent(), count
+                run or self.run, replace(SETTINGS, **changes), self.benchmark, Pool(self.root / "pool"), Silent(), count
             )
 
 
@@ -49,7 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     with pytest.MonkeyPatch.context() as patch, quiet():
         patch.setenv("CHATGENBENCH_HOME", str(root / "home"))
         system = resolve("oracle", benchmark, 0)
-        run = evaluate(root / "run", SETTINGS, benchmark, system, root / "pool", Silent())
+        run = evaluate(root / "run", SETTINGS, benchmark, system, Pool(root / "pool"), Silent())
     return Place(root, benchmark, run)
 
 

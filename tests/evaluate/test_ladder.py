@@ -17,6 +17,7 @@ from chatgenbench.evaluate.ladder import RUNGS, choice_of, climb, is_rung, ladde
 from chatgenbench.evaluate.pipeline import Finished, evaluate
 from chatgenbench.evaluate.run import RunFolder, Settings
 from chatgenbench.quiet import quiet
+from chatgenbench.render import Pool
 from chatgenbench.schema import Demonstration, Failure, FreestyleInput, Plan
 
 LIMIT = 6
@@ -59,7 +60,7 @@ class Silent:
 class Place:
     benchmark: Benchmark
     run: Finished
-    pool: Path
+    pool: Pool
 
     def climb(self, settings: Settings = SETTINGS) -> dict[str, Any]:
         with quiet():
@@ -78,8 +79,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     benchmark = load_benchmark("miniature")
     with pytest.MonkeyPatch.context() as patch, quiet():
         patch.setenv("CHATGENBENCH_HOME", str(root / "home"))
-        run = evaluate(root / "run", SETTINGS, benchmark, Half(benchmark), root / "pool", Silent())
-    return Place(benchmark, run, root / "pool")
+        run = evaluate(root / "run", SETTINGS, benchmark, Half(benchmark), Pool(root / "pool"), Silent())
+    return Place(benchmark, run, Pool(root / "pool"))
 
 
 @pytest.fixture(scope="module")
@@ -186,8 +187,10 @@ def test_an_incomplete_run_has_no_ladder(place: Place) -> None:
 def test_a_run_without_pictures_has_rungs_of_its_plans(place: Place, tmp_path: Path) -> None:
     settings = replace(SETTINGS, draw=False)
     with quiet():
-        run = evaluate(tmp_path / "run", settings, place.benchmark, Half(place.benchmark), tmp_path / "pool", Silent())
-    bare = replace(place, run=run, pool=tmp_path / "pool").climb(settings)
+        run = evaluate(
+            tmp_path / "run", settings, place.benchmark, Half(place.benchmark), Pool(tmp_path / "pool"), Silent()
+        )
+    bare = replace(place, run=run, pool=Pool(tmp_path / "pool")).climb(settings)
     assert set(bare["rungs"]["gold-model"]["metrics"]) == {"bertscore", "selection_top1", "arguments_mean"}
     assert bare["rungs"]["gold-model"]["metrics"]["selection_top1"]["value"] == pytest.approx(5 / 6)
     assert bare["regret"]["metrics"] == bare["regret"]["models"] == []

@@ -11,16 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from chatgenbench.errors import InfraError
 from chatgenbench.render import Pool
+from tests.render.pool_writer import noise
 
 NAME = "ab" + "0" * 62
-
-
-def noise(seed: int = 0, size: int = 64) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8))
 
 
 def test_a_picture_comes_back_with_its_pixels_text_and_digest(pool: Pool) -> None:
@@ -85,18 +81,18 @@ def test_many_writers_of_one_picture_never_show_half_of_it(tmp_path: Path) -> No
 
 KILLED_WHILE_UNPACKING = """
 import os, signal, sys
-from pathlib import Path
 from PIL import Image
 from chatgenbench.render import Pool
+from tests.render.pool_writer import noise
 pool = Pool(sys.argv[1])
 moves = 0
-def replace(self, target, _replace=Path.replace):
+def link(file, target, _link=os.link):
     global moves
     if moves == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
     moves += 1
-    return _replace(self, target)
-Path.replace = replace
+    return _link(file, target)
+os.link = link
 pool.put_batch([(c * 64, Image.new("RGB", (8, 8), (i, 0, 0)), "x") for i, c in enumerate("abc")])
 """
 

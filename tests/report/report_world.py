@@ -122,7 +122,7 @@ def write_ladder(folder: RunFolder, benchmark: Benchmark, pool: Pool) -> None:
         return read_finished(path, benchmark)
 
     with mock.patch.object(ladder, "evaluate", rung):
-        ladder.climb(run, settings, benchmark, folder.path, mock.Mock())
+        ladder.climb(run, settings, benchmark, pool, mock.Mock())
 
 
 def _planned(item: Item, given: Plan | Failure) -> PlannedRow:
