@@ -97,6 +97,8 @@ def bars(console: Console) -> Iterator[Progress]:
 
 def run_eval(request: Request, console: Console) -> bool:
     """Evaluate every system and print the table; True if a run is incomplete."""
+    if request.executor != "inline" and not pool_of(request).shared:
+        raise UserError(f"--pool {request.pool} lives in one process: use --executor inline, or another pool")
     if request.workers is not None and request.executor == "inline":
         raise UserError("--workers counts the processes of --executor local: give both, or neither")
     from chatgenbench.systems import Options, Predictions, resolve

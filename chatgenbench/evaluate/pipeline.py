@@ -82,10 +82,8 @@ def evaluate(
         return score_stage(folder, benchmark, items, pool, settings, scorers, progress)
 
 
-def _drawing(device: str, pool: Pool, settings: Settings) -> dict[str, str]:
+def _drawing(device: str, pool: Pool) -> dict[str, str]:
     """What a run records of how its pictures are drawn and where they are kept."""
-    if not pool.shared and settings.executor != "inline":
-        raise UserError(f"pool {pool} lives in one process: use --executor inline with it, or another --pool")
     pool.check()
     dtype = dtype_name(device)
     return {"dtype": dtype, "engine": engine_fingerprint(device, dtype), "pool": pool.spec}

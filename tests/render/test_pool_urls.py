@@ -254,7 +254,7 @@ def test_memory_is_refused_where_other_processes_draw(tmp_path: Path) -> None:
     command = ("eval", "--system", "oracle", "--limit", "2", "--out", str(tmp_path / "run"), "--executor", "local")
     done = cli.run(*command, "--pool", "memory://pool", home=tmp_path)
     assert (done.returncode, done.stderr.strip().count("\n")) == (1, 0)
-    assert "lives in one process: use --executor inline" in done.stderr
+    assert "--pool memory://pool lives in one process: use --executor inline" in done.stderr
 
 
 def test_a_file_url_is_a_folder(tmp_path: Path) -> None:
