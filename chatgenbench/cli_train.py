@@ -21,7 +21,7 @@ RankOption = Annotated[int, typer.Option("--rank", min=1, max=512, help="Rank of
 FullOption = Annotated[bool, typer.Option("--full", help="Train all weights instead of a LoRA.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Only so many chats, spread over all.")]
-PoolOption = Annotated[Path | None, typer.Option("--pool", help="Pictures (default: $CHATGENBENCH_HOME/pool).")]
+PoolOption = Annotated[str | None, typer.Option("--pool", help="Pictures (default: $CHATGENBENCH_HOME/pool).")]
 DeviceOption = Annotated[str, typer.Option("--device", help="What draws and scores: auto, cpu, cuda ...")]
 
 

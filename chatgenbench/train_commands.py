@@ -39,7 +39,7 @@ class Drawing:
 
     chats: int
     draws: int
-    pool: Path | None
+    pool: str | None
     device: str
 
 

@@ -80,6 +80,10 @@ class Pool:
         """The file of a request digest (64 hex digits), whether or not it is there; a Path in a pool on this disk."""
         return Stored(self, digest) if self._root is None else self.path(digest)
 
+    def source(self, digest: str) -> Path | bytes:
+        """What the metric suite opens: the file of a pool on this disk, else the picture's bytes."""
+        return self.data(digest) if self._root is None else self.path(digest)
+
     def there(self) -> bool:
         """Whether anything is where this pool should be."""
         with _told(f"cannot reach the picture pool {self}"):

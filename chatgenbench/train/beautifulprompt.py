@@ -58,7 +58,7 @@ class BeautifulPromptOptions:
 
 def train(
     benchmark: Benchmark, options: BeautifulPromptOptions, out: Path, say: Say, device: str = "cpu",
-    pool: Path | None = None,
+    pool: str | None = None,
 ) -> Workplace:  # fmt: skip
     """Train, or go on training, in `out`; errors as in `evo.train`, and those of drawing."""
     require("trl")
@@ -116,7 +116,7 @@ def _writer(base: str, told: Sequence[tuple[str, str]], fit: Fit, place: Workpla
 
 def _rewards(
     benchmark: Benchmark, options: BeautifulPromptOptions, place: Workplace, writer: str,
-    chosen: Sequence[tuple[FreestyleInput, Demonstration]], say: Say, device: str, pool: Path | None,
+    chosen: Sequence[tuple[FreestyleInput, Demonstration]], say: Say, device: str, pool: str | None,
 ) -> None:  # fmt: skip
     """Write `rewards/prompts.jsonl`: question, prompt, and its reward relative to the demonstration's prompt."""
     draft = place.draft("rewards")

@@ -52,7 +52,7 @@ class DiffAgentOptions:
 
 
 def train(
-    benchmark: Benchmark, options: DiffAgentOptions, out: Path, say: Say, device: str = "cpu", pool: Path | None = None
+    benchmark: Benchmark, options: DiffAgentOptions, out: Path, say: Say, device: str = "cpu", pool: str | None = None
 ) -> Workplace:
     """Train, or go on training, in `out`; errors as in `evo.train`, and those of drawing."""
     pairs = examples(benchmark, options.limit)
@@ -97,7 +97,7 @@ def _stage_one(base: str, place: Workplace) -> tuple[Any, Any]:
 
 def _rewards(
     benchmark: Benchmark, options: DiffAgentOptions, place: Workplace, base: str,
-    chosen: Sequence[tuple[FreestyleInput, Demonstration]], say: Say, device: str, pool: Path | None,
+    chosen: Sequence[tuple[FreestyleInput, Demonstration]], say: Say, device: str, pool: str | None,
 ) -> None:  # fmt: skip
     """Write `rewards/calls.jsonl`: per prompt, the calls and what each is worth."""
     draft = place.draft("rewards")

@@ -34,13 +34,13 @@ class Judge:
 
     Args:
         metrics: names of picture metrics; all of them load before anything is drawn.
-        pool: folder of pictures; by default the one that runs share.
+        pool: folder or URL of pictures; by default the one that runs share.
 
     Raises:
         BenchmarkError: a metric whose weights cannot be used.
     """
 
-    def __init__(self, benchmark: Benchmark, metrics: Sequence[str], device: str, pool: Path | None = None) -> None:
+    def __init__(self, benchmark: Benchmark, metrics: Sequence[str], device: str, pool: str | None = None) -> None:
         import t2imetrics
 
         self._benchmark, self._device = benchmark, device
@@ -60,14 +60,14 @@ class Judge:
         names = [str(i) for i in range(len(wanted))]
         seeds = dict(zip(names, (w.seed for w in wanted), strict=True))
         plans = ((name, w.plan) for name, w in zip(names, wanted, strict=True))
-        files: dict[int, Path] = {}
+        files: dict[int, Path | bytes] = {}
         with quiet():
             rows = list(draw(plans, self._benchmark, self._pool, seed_of=seeds.__getitem__, device=self._device))
         for row in rows:
             if row.outcome is Outcome.INFRA_FAILED:
                 raise InfraError(row.reason or "a picture could not be drawn")
             if row.picture is not None:
-                files[int(row.item)] = self._pool.path(row.picture)
+                files[int(row.item)] = self._pool.source(row.picture)
         drawn = sorted(files)
         values: dict[str, Array] = {}
         for metric, scorer in self._scorers.items():
