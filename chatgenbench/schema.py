@@ -252,7 +252,8 @@ class DrawnRow(Noun):
     """One line of `pictures.jsonl`: the picture of one item, or why there is none.
 
     `picture` is the pool's name (request digest); `image_sha256` the digest of the PNG file;
-    `approximated` says that the sampler has no exact equivalent and the nearest one drew.
+    `approximated` says what of the plan could only be drawn nearly as asked: a sampler without an exact equivalent, a
+    size, a prompt that was cut or whose weights were not read.
     """
 
     item: str

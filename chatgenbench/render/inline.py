@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,13 @@ from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, ChatGenBenchError, InfraError, RenderError, shorten
 from chatgenbench.render.checkpoints import LIMIT, Shelf
 from chatgenbench.render.costs import Weights, network_calls
+from chatgenbench.render.encoding import Encoded, arguments, encode
 from chatgenbench.render.executor import Picture, Undrawn
 from chatgenbench.render.infotext import describe, write
 from chatgenbench.render.leases import Lease
 from chatgenbench.render.pool import Pool
 from chatgenbench.render.prefetch import Prefetch
+from chatgenbench.render.prompt_rule import is_encoded
 from chatgenbench.render.samplers import resolve
 from chatgenbench.render.schedulers import scheduler_for, timesteps_for
 from chatgenbench.render.timings import Drawn, Loaded, Timings, device_name
@@ -158,7 +160,18 @@ class InlineExecutor:
         self._timings.add(Drawn(self._device, family, calls, one.cfg_scale > 1, pixels, len(requests), seconds))
 
     def _draw(self, pipeline: Any, requests: Sequence[RenderRequest]) -> list[Image | None]:
-        """One pipeline call.  None stands for a picture with values that are not numbers."""
+        """Pictures of a batch.  None stands for a picture with values that are not numbers."""
+        if not is_encoded(requests[0].engine):
+            texts = {"prompt": [r.prompt for r in requests], "negative_prompt": [r.negative_prompt for r in requests]}
+            return self._call(pipeline, requests, texts)
+        found: dict[str, Image | None] = {}
+        for group, embeddings in _encoded(pipeline, requests, self.shelf.device):
+            images = self._call(pipeline, group, embeddings)
+            found |= {request.digest: image for request, image in zip(group, images, strict=True)}
+        return [found[request.digest] for request in requests]
+
+    def _call(self, pipeline: Any, requests: Sequence[RenderRequest], prompts: Mapping[str, Any]) -> list[Image | None]:
+        """One pipeline call."""
         import torch
 
         shared = requests[0]
@@ -169,11 +182,10 @@ class InlineExecutor:
         if "timesteps" in options:
             options["timesteps"] = timesteps_for(options["timesteps"], shared.steps)
         if shared.clip_skip is not None:
-            options["clip_skip"] = shared.clip_skip - 1  # A1111 counts the last layer as 1, diffusers as 0
+            options["clip_skip"] = _skip(shared)
         with torch.inference_mode(), _flat_text_encoder(pipeline), _one_thread_if_small(pipeline, self.shelf.device):
             pixels = pipeline(
-                prompt=[request.prompt for request in requests],
-                negative_prompt=[request.negative_prompt for request in requests],
+                **prompts,
                 num_inference_steps=shared.steps,
                 guidance_scale=shared.cfg_scale,
                 width=shared.width,
@@ -200,6 +212,25 @@ class InlineExecutor:
         checkpoint = self.shelf.record("checkpoint", request.checkpoint)
         lora = None if request.lora is None else self.shelf.record("lora", request.lora)
         return write(describe(request, checkpoint, lora))
+
+
+def _skip(request: RenderRequest) -> int | None:
+    """Layers of CLIP to skip: A1111 counts the last layer as 1, diffusers as 0."""
+    return None if request.clip_skip is None else request.clip_skip - 1
+
+
+def _encoded(
+    pipeline: Any, requests: Sequence[RenderRequest], device: str
+) -> list[tuple[list[RenderRequest], dict[str, Any]]]:
+    """Requests whose embeddings are alike in length, with these; each is encoded by itself."""
+    import torch
+
+    groups: dict[int, list[tuple[RenderRequest, Encoded]]] = {}
+    with torch.inference_mode(), _one_thread_if_small(pipeline, device):
+        for request in requests:
+            one = encode(pipeline, request.prompt, request.negative_prompt, _skip(request))
+            groups.setdefault(one.prompt.shape[1], []).append((request, one))
+        return [([r for r, _ in group], arguments([one for _, one in group])) for group in groups.values()]
 
 
 def _next_weights(leases: Sequence[Lease], then: Weights | None) -> list[Weights | None]:

@@ -14,8 +14,8 @@ from chatgenbench.schema import RenderRequest
 class Lease:
     """Requests that one pipeline call could draw together: the unit a worker takes.
 
-    They share weights, LoRA weight, sampler, steps, CFG scale, size and clip skip; prompts, negative prompts and
-    seeds differ.
+    They share weights, LoRA weight, sampler, steps, CFG scale, size, clip skip and engine; prompts, negative prompts
+    and seeds differ.
     """
 
     requests: tuple[RenderRequest, ...]
@@ -69,4 +69,5 @@ def _shape(request: RenderRequest) -> tuple[Any, ...]:
         request.steps,
         request.cfg_scale,
         request.clip_skip or 0,
+        request.engine,  # tells prompts of one length from those of another
     )

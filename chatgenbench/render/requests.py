@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, RenderError, UnknownNameError
 from chatgenbench.render.families import Family, family_of, needs_family, not_drawn
+from chatgenbench.render.prompt_rule import reading
 from chatgenbench.render.samplers import resolve
 from chatgenbench.render.schedulers import FLOW
 from chatgenbench.render.weights import weights_key
 from chatgenbench.schema import Arguments, ModelRecord, Plan, RenderRequest
 
-#: Raised whenever this package would draw other pixels for the same request.
+#: Raised whenever this package would draw other pixels for the same request; what concerns only some prompts has a
+#: version of its own, prompt_rule.RULE, so that all other pictures keep their names.
 ENGINE = 2
 MAX_STEPS = 150
 MAX_PIXELS = 2048 * 2048
@@ -55,6 +58,7 @@ def request_for(plan: Plan, benchmark: Benchmark, seed: int, engine: str) -> tup
     width, height = _size(arguments, family)
     skips = arguments.clip_skip is not None and arguments.clip_skip > 1 and (family is None or family.skips)
     is_lora = record.type == "lora"
+    read, prompt_notes = reading((plan.prompt, plan.negative_prompt), base, family, benchmark)
     request = RenderRequest(
         prompt=plan.prompt,
         negative_prompt=plan.negative_prompt,
@@ -68,9 +72,9 @@ def request_for(plan: Plan, benchmark: Benchmark, seed: int, engine: str) -> tup
         height=height,
         clip_skip=arguments.clip_skip if skips else None,
         seed=seed if arguments.seed is None else arguments.seed,
-        engine=engine,
+        engine=engine + read,
     )
-    return request, _notes(arguments, request, sampler_note)
+    return request, _notes(arguments, request, sampler_note, prompt_notes)
 
 
 def _base(record: ModelRecord, benchmark: Benchmark) -> ModelRecord:
@@ -150,7 +154,9 @@ def _check_bounds(arguments: Arguments) -> None:
         raise RenderError(f"{size} is more than the {MAX_PIXELS:,} pixels that are drawn")
 
 
-def _notes(arguments: Arguments, request: RenderRequest, sampler_note: str | None) -> str | None:
+def _notes(
+    arguments: Arguments, request: RenderRequest, sampler_note: str | None, prompt_notes: Sequence[str]
+) -> str | None:
     notes = [sampler_note] if sampler_note else []
     asked = (arguments.width, arguments.height)
     if asked != (request.width, request.height):
@@ -159,4 +165,4 @@ def _notes(arguments: Arguments, request: RenderRequest, sampler_note: str | Non
         notes.append(f"clip skip {arguments.clip_skip} has no meaning for this model")
     if arguments.cfg_scale < 1:
         notes.append(f"CFG scale {arguments.cfg_scale:g} drawn without guidance")
-    return "; ".join(notes) or None
+    return "; ".join([*notes, *prompt_notes]) or None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from chatgenbench.errors import BenchmarkError, WeightsError
+from chatgenbench.render.clip_tokens import vocabulary
 from chatgenbench.render.families import SD2, Family, family_of, not_drawn, variant_of
 from chatgenbench.render.header import HeaderError, read_header
 from chatgenbench.schema import ModelRecord, digest_of
@@ -82,16 +81,7 @@ def clip_tokenizer(pad: str = "<|endoftext|>") -> CLIPTokenizer:
     """CLIP's own BPE, made from the vocabulary that open_clip carries."""
     from transformers import CLIPTokenizer
 
-    spec = find_spec("open_clip")
-    if spec is None or spec.origin is None:
-        raise BenchmarkError("open_clip, whose vocabulary single-file checkpoints are read with, is not installed")
-    with gzip.open(Path(spec.origin).parent / "bpe_simple_vocab_16e6.txt.gz", "rt", encoding="utf-8") as file:
-        merges = [tuple(line.split()) for line in file.read().split("\n")[1 : 49152 - 256 - 2 + 1]]
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    spare = [b for b in range(256) if b not in printable]
-    letters = [chr(b) for b in printable] + [chr(256 + at) for at in range(len(spare))]
-    tokens = [*letters, *(f"{c}</w>" for c in letters), *("".join(pair) for pair in merges)]
-    vocab = {token: at for at, token in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
+    vocab, merges = vocabulary()
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77, pad_token=pad)
 
 

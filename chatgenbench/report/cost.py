@@ -39,7 +39,7 @@ COUNTED: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 
 
 def cost(run: RunData, benchmark: Benchmark) -> dict[str, Any]:
-    """`lines` (name, text), `checkpoints` with their rows, `approximated` samplers with theirs, and a link."""
+    """`lines` (name, text), `checkpoints` with their rows, `approximated` notes with theirs, and a link."""
     planning = sum(row.planned.latency for row in run.rows)
     drawn = _by_picture(run)
     drawing = sum(drawn.values())

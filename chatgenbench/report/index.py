@@ -85,8 +85,7 @@ def facets(run: RunData, benchmark: Benchmark) -> list[dict[str, Any]]:
         "gold_model": lambda row: model_of(row.gold.plan, benchmark),
         "approximated": lambda row: row.drawn.approximated if row.drawn else None,
     }
-    titles = {"choice": "model choice", "model": "chosen model", "gold_model": "human's model",
-              "approximated": "approximated sampler"}  # fmt: skip
+    titles = {"choice": "model choice", "model": "chosen model", "gold_model": "human's model"}
     first = ("split", "kind", "outcome", "reason", "choice", "model", "gold_model", "approximated")
     order = [*first, *(name for name in names if name not in first)]
     return [

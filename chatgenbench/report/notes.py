@@ -109,7 +109,7 @@ def troubles(summary: Summary) -> list[str]:
         lines.append(f"{_rows(count)}: {note}")
     lines += [str(rule) for rule in summary["run"].get("bases", {}).values()]
     for note, count in summary["approximated_samplers"].items():
-        lines.append(f"{_pictures(count)} drawn with an approximated sampler: {note}")
+        lines.append(f"{_pictures(count)} could only be approximated: {note}")
     return lines
 
 

@@ -57,7 +57,7 @@ def test_failures_and_approximations_are_told_with_their_reasons(summaries: Any)
     text = " ".join(printed(summaries).split())
     assert "weak: 2 rows failed (1 system-failed, 1 blocked)" in text
     assert "answer is not JSON" in text
-    assert "weak: 8 pictures drawn with an approximated sampler: DPM adaptive -> DPM++ 2M" in text
+    assert "weak: 8 pictures could only be approximated: DPM adaptive -> DPM++ 2M" in text
     assert "oracle:" not in text
 
 

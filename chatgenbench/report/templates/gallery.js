@@ -155,7 +155,7 @@ function draw(row) {
   if (pair.length > 0) node.append(el("div", { class: "pair" }, ...pair));
   if (reason && one.drawn !== null) node.append(el("p", { class: "small" }, reason));
   const approximated = facetOf(row, "approximated");
-  if (approximated) node.append(el("p", { class: "small soft" }, `Approximated sampler: ${approximated}`));
+  if (approximated) node.append(el("p", { class: "small soft" }, `Approximated: ${approximated}`));
   const first = [...index.shown];
   if (columns.has(state.get("sort")) && !first.includes(state.get("sort"))) first.unshift(state.get("sort"));
   const rest = [...columns.keys()].filter((key) => !first.includes(key));
