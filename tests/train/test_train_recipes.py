@@ -15,7 +15,7 @@ from chatgenbench.benchmark import load_benchmark
 from chatgenbench.errors import UserError
 from chatgenbench.schema import Failure, Plan
 from chatgenbench.systems import ask, ready, resolve
-from chatgenbench.systems.trained.evo import FELL_BACK
+from chatgenbench.systems.trained.evo import FELL_BACK, NO_SAMPLER, Evo
 from tests.train.small import RECIPES, evo
 
 REPO = Path(__file__).parents[2]
@@ -133,6 +133,25 @@ def _looks_right(spec: str, plan: Plan, note: str) -> None:
     else:
         assert len(plan.ranking) == 9
     assert note == (FELL_BACK if spec == "evo" else "")  # a language model of this size writes no arguments
+
+
+def test_arguments_that_nobody_can_draw_with_become_the_usual_ones(
+    killed: dict[str, Path], continued: dict[str, list[str]]
+) -> None:
+    benchmark = load_benchmark("miniature")
+    system = Evo(killed["evo"], 3)
+    ready(system, benchmark)
+    usual = {"sampler": "DDIM", "steps": 25, "cfg_scale": 1.6, "width": 64, "height": 64, "seed": None}
+    written = '{"sampler": "%s", "steps": 20, "cfg_scale": 2.0, "width": 64, "height": 80, "seed": 7} and more'
+    asked = {
+        "": (usual, FELL_BACK),
+        "Sampler: Euler": (usual, FELL_BACK),
+        written % "DMP++ 2M": (usual, NO_SAMPLER),
+        written % "Euler": (usual | {"sampler": "Euler", "steps": 20, "cfg_scale": 2.0, "height": 80}, ""),
+    }
+    for text, (expected, note) in asked.items():
+        arguments, told = system._read("stampInk_bw", text)
+        assert (arguments.model_dump(include=set(expected)), told) == (expected, note)
 
 
 def test_its_prompts_are_the_training_s_own_words(killed: dict[str, Path], continued: dict[str, list[str]]) -> None:

@@ -27,6 +27,7 @@ PROMPT_TOKENS, ARGUMENT_TOKENS = 96, 64
 #: Models named in a ranking.
 HEAD = 10
 FELL_BACK = "the arguments are the model's usual ones, because what the language model wrote cannot be read"
+NO_SAMPLER = "the arguments are the model's usual ones, because the language model wrote a sampler that nobody used"
 
 
 class Evo:
@@ -95,7 +96,8 @@ class Evo:
     def arguments(self, models: Sequence[str], prompts: Sequence[str]) -> list[tuple[Arguments, str]]:
         """Stage 3: arguments in the manner of the model's demonstrations, written by the untrained language model.
 
-        What it writes is read tolerantly; what cannot be read becomes the model's usual arguments, and a note says so.
+        What it writes is read tolerantly; where it cannot be read, or names a sampler that no demonstration has (small
+        models misspell them), the model's usual arguments stand in, and a note says so.
         """
         count = int(self._trained.asked["shown"])
         asked = [
@@ -111,6 +113,8 @@ class Evo:
             plan = self._reader.read({"prompt": "-", "model": model, "arguments": text})
         except AnswerError:
             return self._examples.usual_of(model), FELL_BACK
+        if plan.arguments.sampler not in self._examples.samplers:
+            return self._examples.usual_of(model), NO_SAMPLER
         return plan.arguments.model_copy(update={"seed": None}), ""
 
     @property

@@ -19,6 +19,7 @@ class Examples:
         self._of: dict[str, list[Demonstration]] = {}
         for one in sorted(train, key=lambda d: d.id):
             self._of.setdefault(catalog.get(one.plan.model).id, []).append(one)
+        self.samplers = {one.plan.arguments.sampler for one in train}
         self.popular = most_common(model for model, own in self._of.items() for _ in own)
         self.usual = common_arguments(self._of[self.popular])
         self._usual = {model: common_arguments(own) for model, own in self._of.items()}
