@@ -337,6 +337,7 @@ def overhead(rows: int, batch_size: int) -> str:
                 ways[which]()
                 times[which] = (time.perf_counter() - wall, time.process_time() - cpu)
             spent.append((*times[0], *times[1]))
+        timings = Timings().read()
     values = np.array(spent)
     picks = np.random.default_rng(0).integers(0, len(values), (2000, len(values)))
     lines = []
@@ -347,6 +348,11 @@ def overhead(rows: int, batch_size: int) -> str:
             f"{name}: bare {values[:, base].sum():.1f} s, engine {values[:, own].sum():.1f} s, overhead {ratio:+.1%} "
             f"[{low:+.1%}, {high:+.1%}] over {len(values)} leases"
         )
+    calls = sum(timing.seconds for timing in timings if isinstance(timing, Drawn))
+    loads = sum(timing.seconds for timing in timings if isinstance(timing, Loaded))
+    rest = values[:, 2].sum() - calls - loads
+    lines.append(f"engine, wall: {calls:.1f} s in pipeline calls, {loads:.1f} s in loads, all else {rest:.1f} s, "
+                 f"{rest / calls:.1%} of the calls")  # fmt: skip
     return "\n".join(lines)
 
 

@@ -175,6 +175,7 @@ def test_a_dry_run_starts_nothing(tmp_path: Path) -> None:
     done = run("eval", "--system", "oracle", "--limit", "6", "--dry-run", "--out", str(tmp_path / "run"), home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "to draw" in done.stdout
+    assert "draw a few first" in " ".join(done.stdout.split())
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "pool").exists()
 

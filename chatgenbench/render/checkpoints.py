@@ -15,6 +15,7 @@ from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, shorten
 from chatgenbench.interrupt import held
 from chatgenbench.render.extras import add_extras
+from chatgenbench.render.fold import Fold
 from chatgenbench.render.lycoris import Network, is_lycoris
 from chatgenbench.render.resolver import Located, Resolver
 from chatgenbench.render.singlefile import described
@@ -24,6 +25,8 @@ from chatgenbench.schema import ModelRecord
 
 #: Default room for warm weights, in bytes.
 LIMIT = 16 * 2**30
+#: A base between two LoRAs, or left so by one that could not be put on.
+OPEN = "open"
 
 
 def dtype_name(device: str) -> str:
@@ -35,30 +38,43 @@ def dtype_name(device: str) -> str:
 class _Warm:
     """One loaded base with the LoRAs put on it (key -> bytes), least recently used first.
 
-    `networks` are those of them that LyCORIS puts on.
+    `networks` are those of them that LyCORIS puts on; `now` is the LoRA with its weight that it draws with, or OPEN.
     """
 
     pipeline: Any
     bytes: int
+    fold: Fold
     loras: OrderedDict[str, int] = field(default_factory=OrderedDict)
     networks: dict[str, Network] = field(default_factory=dict)
+    now: tuple[str, float] | str | None = None
 
     @property
     def total(self) -> int:
-        return self.bytes + sum(self.loras.values())
+        own = self.bytes * (2 if self.loras else 1)  # the base's own tensors stay beside those with a LoRA in them
+        return own + sum(self.loras.values())
+
+    def open(self) -> None:
+        """Everything off and out: only then may LoRAs be put on or dropped."""
+        self.now = OPEN
+        for network in self.networks.values():
+            network.off()
+        self.fold.take_out()
 
     def switch(self, lora: str | None, weight: float) -> None:
         """Draw with exactly this LoRA, which has been put on, or with none."""
-        for network in self.networks.values():
-            network.off()
-        if lora in self.networks:
-            self.networks[lora].on(weight)
-        elif lora is not None:
+        wanted = None if lora is None else (lora, weight)
+        if self.now == wanted:
+            return
+        self.open()
+        if lora is None or lora in self.networks:
+            self.fold.put_in(None)
+            if lora is not None:
+                self.networks[lora].on(weight)
+        else:
             self.pipeline.enable_lora()
             self.pipeline.set_adapters([_adapter(lora)], [weight])
-            return
-        if len(self.loras) > len(self.networks):
-            self.pipeline.disable_lora()
+            self.fold.put_in(_adapter(lora))
+        self.now = wanted
 
     def drop_oldest(self) -> None:
         """Take the least recently used LoRA off."""
@@ -140,13 +156,15 @@ class Shelf:
             with self._checked(record) as located:
                 size = parameters_in(located.path) * self._itemsize
                 self._make_room(size)
-                self._warm[sha256] = _Warm(self._guarded(record, lambda: self._load(record, located)), size)
+                pipeline = self._guarded(record, lambda: self._load(record, located))
+                self._warm[sha256] = _Warm(pipeline, size, Fold(pipeline))
         self._warm.move_to_end(sha256)
         return self._warm[sha256]
 
     def _put_on(self, warm: _Warm, sha256: str) -> None:
         if sha256 not in warm.loras:
             record = self.record("lora", sha256)
+            warm.open()
             with self._checked(record) as located:
                 size = parameters_in(located.path) * self._itemsize
                 self._make_room(size, keep=warm)
@@ -173,7 +191,6 @@ class Shelf:
             warm.networks[key] = Network(pipeline, path)
             self.loaded += 1
             return
-        warm.switch(None, 0.0)
         name = _adapter(key)
         pipeline.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True)
         self.loaded += 1

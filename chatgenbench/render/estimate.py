@@ -219,15 +219,16 @@ def _peak(
         if base.type == "checkpoint":
             own = [request for request in missing if request.checkpoint == weights_key(base)]
             parts = _records(own, benchmark)
-            weights = max(weights, sum(files.values(part) for part in parts) * itemsize)
+            twice = [base] if len(parts) > 1 else []  # its own tensors are kept while a LoRA is in them
+            weights = max(weights, sum(files.values(part) for part in [*parts, *twice]) * itemsize)
             channels = _decoder_channels(base, benchmark)
             area = max(request.width * request.height for request in own)
             batch = min(batch_size, len(own))
             maps = max(maps, area * batch * channels * DECODER_MAPS * itemsize)
     runtime = RUNTIME_BYTES if dtype == "float32" else 0
     basis = (
-        f"largest base with its LoRAs in {dtype} ({weights:,} bytes) + {DECODER_MAPS} full-size decoder maps "
-        f"of a batch ({maps:,}) + {runtime:,} for the libraries"
+        f"largest base, twice if LoRAs go into it, and these in {dtype} ({weights:,} bytes) + {DECODER_MAPS} full-size "
+        f"decoder maps of a batch ({maps:,}) + {runtime:,} for the libraries"
     )
     return weights + maps + runtime, basis
 

@@ -16,7 +16,7 @@ from chatgenbench.schema import Arguments, ModelRecord, Plan, RenderRequest
 
 #: Raised whenever this package would draw other pixels for the same request; what concerns only some prompts has a
 #: version of its own, prompt_rule.RULE, so that all other pictures keep their names.
-ENGINE = 2
+ENGINE = 3
 MAX_STEPS = 150
 MAX_PIXELS = 2048 * 2048
 #: Latents are an eighth of the picture's side, so sides are multiples of 8 pixels.

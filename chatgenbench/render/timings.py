@@ -95,10 +95,10 @@ class Timings:
         return [timing for line in lines if (timing := _parse(line)) is not None]
 
     def _drop_older_half(self) -> None:
-        lines = self.path.read_bytes().splitlines(keepends=True)
+        data = self.path.read_bytes()
         name = f".{NAME}.{os.getpid()}.{threading.get_ident()}"
         temporary = self.path.with_name(name)
-        temporary.write_bytes(b"".join(lines[len(lines) // 2 :]))
+        temporary.write_bytes(data[data.find(b"\n", len(data) // 2) + 1 :])
         temporary.replace(self.path)
 
 

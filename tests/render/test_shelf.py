@@ -48,6 +48,26 @@ def test_a_loras_weight_scales_it_down_to_nothing(benchmark: Benchmark) -> None:
     assert np.abs(half - full).max() > 1e-3
 
 
+def test_a_lora_in_the_weights_draws_as_beside_them_and_comes_out_without_a_trace(benchmark: Benchmark) -> None:
+    from diffusers import StableDiffusionPipeline
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    plain = StableDiffusionPipeline.from_pretrained(str(benchmark.root / "models/fox"), local_files_only=True)
+    own = {name: value.clone() for name, value in plain.unet.state_dict().items()}
+    for name in ("ink", "wax"):
+        file = benchmark.root / benchmark.catalog.get(name).files["lora"]
+        plain.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=name)
+    shelf = Shelf(benchmark)
+    for name, weight in (("ink", 1.0), ("wax", 0.7), ("ink", 0.4)):
+        plain.set_adapters([name], [weight])
+        options = {"num_inference_steps": 2, "width": 32, "height": 32, "output_type": "np"}
+        beside = plain("a red fox", generator=torch.Generator().manual_seed(5), **options).images[0]
+        assert np.abs(drawn(shelf, "fox", name, weight) - beside).max() < 1e-4
+    unet = shelf.take(sha(benchmark, "fox"), None, 1.0).unet
+    assert not any(isinstance(module, BaseTunerLayer) for module in unet.modules())
+    assert all(torch.equal(value, own[name]) for name, value in unet.state_dict().items())
+
+
 def test_a_single_file_holds_the_same_model_as_its_folder(benchmark: Benchmark) -> None:
     from diffusers import StableDiffusionPipeline
 
@@ -89,6 +109,7 @@ def test_weights_that_are_not_the_catalogs_are_refused(benchmark: Benchmark, tmp
     lora = root / "models/ink/pytorch_lora_weights.safetensors"
     lora.write_bytes((root / "models/wax/pytorch_lora_weights.safetensors").read_bytes())
     shelf = Shelf(load_benchmark(str(root)))
+    shelf.take(sha(benchmark, "fox"), sha(benchmark, "wax"), 1.0)
     for _ in range(2):
         with pytest.raises(BenchmarkError, match="is not the file that the catalog describes"):
             shelf.take(sha(benchmark, "fox"), sha(benchmark, "ink"), 1.0)
