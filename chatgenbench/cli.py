@@ -61,6 +61,7 @@ class TextChoice(StrEnum):
 class ExecutorChoice(StrEnum):
     INLINE = "inline"
     LOCAL = "local"
+    RAY = "ray"
 
 
 BenchmarkOption = Annotated[str, typer.Option("--benchmark", help="miniature, a folder, or hf:OWNER/NAME[@REVISION].")]
@@ -113,11 +114,16 @@ def evaluate(
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, max=512, help="Pictures drawn at once.")] = 8,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     executor: Annotated[
-        ExecutorChoice, typer.Option("--executor", help="Draw in this process, or in several of this machine.")
+        ExecutorChoice,
+        typer.Option("--executor", help="Draw in this process, in several of this machine, or on a Ray cluster."),
     ] = ExecutorChoice.INLINE,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, max=256, help="Processes of local (default: one a GPU, or 2 on a CPU)."),
+        typer.Option("--workers", min=1, max=4096, help="Processes of local or ray (default: one a GPU; 2 on a CPU)."),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", help="Cluster of ray: auto (default), HOST:PORT, or local (one of its own)."),
     ] = None,
     pool: Annotated[
         str | None,
@@ -182,6 +188,8 @@ def evaluate(
 
       chatgenbench eval --system openai:gpt-4o-mini --price-in 0.15 --price-out 0.6 --llm-budget 2 --out runs/llm
 
+      chatgenbench eval --system retrieval --executor ray --ray-address auto --pool /shared/pool --out runs/cluster
+
     Exit codes: 0 done, 1 a mistake in what was typed, 2 usage, 3 incomplete (type it again), 130 interrupted.
     """
     from chatgenbench.commands import Request, run_eval
@@ -190,7 +198,7 @@ def evaluate(
         systems=tuple(system), benchmark=benchmark, out=out, limit=limit, text=text.value, seed=seed,
         batch_size=batch_size, device=device, pool=pool, weights=weights, metrics=tuple(metric or ()),
         dry_run=dry_run, draw=not no_render, ladder=ladder, certify=certify, executor=executor.value, workers=workers,
-        bases=tuple(base or ()), weights_budget=weights_budget,
+        bases=tuple(base or ()), weights_budget=weights_budget, ray_address=ray_address,
         options=options_of(
             llm_base_url, llm_budget, llm_temperature, llm_shortlist, llm_examples, llm_max_tokens,
             llm_images, (price_in, price_out, price_device), answer_timeout,

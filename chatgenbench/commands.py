@@ -47,6 +47,7 @@ class Request:
     bases: tuple[str, ...] = ()
     weights_budget: str | None = None
     options: Options | None = None
+    ray_address: str | None = None
 
     def settings(self, system: str) -> Settings:
         """What one system's run is asked for."""
@@ -60,6 +61,7 @@ class Request:
             limit=self.limit, batch_size=self.batch_size, device=self.device, metrics=self.metrics,
             draw=self.draw, executor=self.executor, workers=self.workers, price_in=prices.tokens_in,
             price_out=prices.tokens_out, price_device=prices.device_hour, bases=choices(self.bases),
+            ray_address=self.ray_address or "auto",
         )  # fmt: skip
 
 
@@ -100,7 +102,9 @@ def run_eval(request: Request, console: Console) -> bool:
     if request.executor != "inline" and not pool_of(request).shared:
         raise UserError(f"--pool {request.pool} lives in one process: use --executor inline, or another pool")
     if request.workers is not None and request.executor == "inline":
-        raise UserError("--workers counts the processes of --executor local: give both, or neither")
+        raise UserError("--workers counts the processes of --executor local or ray: give both, or neither")
+    if request.ray_address is not None and request.executor != "ray":
+        raise UserError("--ray-address says where --executor ray draws: give both, or neither")
     from chatgenbench.systems import Options, Predictions, resolve
 
     benchmark = load_benchmark(request.benchmark)

@@ -67,18 +67,20 @@ def evaluate(
     """
     started(path, identity_of(settings, benchmark, (system.name, system.revision)))
     with held():
+        elsewhere = cluster_device(settings)
         device, scorers = check_machine(settings, benchmark)
+    drawn_on = elsewhere or device
     based = with_bases(benchmark, dict(settings.bases))
     provenance: dict[str, Any] = {"device": device}
     if settings.draw:
-        provenance |= _drawing(device, pool) | {"bases": based.rules}
+        provenance |= _drawing(drawn_on, pool) | {"bases": based.rules}
     folder = RunFolder(path)
     with folder.lock():
         folder = open_run(path, settings, benchmark, (system.name, system.revision), provenance)
         items = benchmark.subset(settings.limit)
         plan_stage(folder, benchmark, system, items, progress, settings.prices)
         if settings.draw:
-            render_stage(folder, based.benchmark, items, pool, settings, device, progress)
+            render_stage(folder, based.benchmark, items, pool, settings, drawn_on, progress)
         return score_stage(folder, benchmark, items, pool, settings, scorers, progress)
 
 
@@ -98,7 +100,8 @@ def check_machine(settings: Settings, benchmark: Benchmark) -> tuple[str, Scorer
     refuse_metrics(settings.draw, settings.metrics, benchmark)
     if settings.draw:
         benchmark.require_pictures(benchmark.subset(settings.limit))
-    device = pick_device(settings.device)
+    elsewhere = settings.executor == "ray" and settings.draw and settings.device == "cuda"
+    device = pick_device("auto" if elsewhere else settings.device)
     return device, _scorers(settings.weights or benchmark.manifest.weights, device, settings.metrics, settings.draw)
 
 
@@ -110,6 +113,20 @@ def _scorers(weights: str, device: str, metrics: tuple[str, ...], pictures: bool
     scorers = Scorers(weights, device, 32, metrics, pictures)
     scorers.check()
     return scorers
+
+
+def cluster_device(settings: Settings) -> str | None:
+    """What the nodes of a Ray cluster draw on, which may not be what this machine scores on; None without a cluster.
+
+    Raises:
+        UserError: the cluster cannot be reached, or can draw on no such device.
+    """
+    if settings.executor != "ray" or not settings.draw:
+        return None
+    from chatgenbench.render.cluster import connect, device_of
+
+    connect(settings.ray_address)
+    return device_of(settings.device)
 
 
 def refuse_metrics(draw: bool, metrics: tuple[str, ...], benchmark: Benchmark) -> None:
@@ -216,11 +233,21 @@ def drawing_with(settings: Settings, benchmark: Benchmark, pool: Pool, device: s
     if settings.executor == "inline":
         yield None
         return
-    executor = LocalExecutor(benchmark, pool, settings.batch_size, devices_for(device, settings.workers))
+    executor = _several(settings, benchmark, pool, device)
     try:
         yield executor
     finally:
         executor.close()
+
+
+def _several(settings: Settings, benchmark: Benchmark, pool: Pool, device: str) -> Executor:
+    if settings.executor == "local":
+        return LocalExecutor(benchmark, pool, settings.batch_size, devices_for(device, settings.workers))
+    from chatgenbench.render.ray_executor import RayExecutor
+
+    return RayExecutor(
+        benchmark, pool, settings.batch_size, device, address=settings.ray_address, workers=settings.workers
+    )
 
 
 def _settled(rows: Collection[DrawnRow], pool: Pool) -> set[str]:

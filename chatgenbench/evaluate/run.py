@@ -24,8 +24,8 @@ from chatgenbench.systems import Prices
 #: Which text image metrics read: what the person wanted said well, what they typed, or the system's own prompt.
 TextSource = Literal["gold", "input", "plan"]
 
-#: How pictures are drawn: in this process, or in several of this machine.
-ExecutorName = Literal["inline", "local"]
+#: How pictures are drawn: in this process, in several of this machine, or on a Ray cluster.
+ExecutorName = Literal["inline", "local", "ray"]
 
 PACKAGES = (
     "torch", "torchvision", "diffusers", "transformers", "open_clip_torch", "peft", "accelerate", "safetensors",
@@ -37,10 +37,11 @@ PACKAGES = (
 class Settings:
     """What the user asked for.
 
-    `batch_size`, `device`, `executor` and `workers` (None: as many as fit the device) change no identity, only
-    provenance; `metrics` are picture metrics beside those every run has, and may be added to a finished run.  Without
-    `draw` the plans are scored and no picture is drawn.  Prices are US dollars per million tokens read and written and
-    per hour of the machine that answers; they are for the answers of this command, those on disk keep theirs.
+    `batch_size`, `device`, `executor`, `workers` (None: as many as fit the device) and `ray_address` (see
+    `render.cluster.connect`) change no identity, only provenance; `metrics` are picture metrics beside those every
+    run has, and may be added to a finished run.  Without `draw` the plans are scored and no picture is drawn.  Prices
+    are US dollars per million tokens read and written and per hour of the machine that answers; they are for the
+    answers of this command, those on disk keep theirs.
     """
 
     benchmark: str
@@ -53,6 +54,7 @@ class Settings:
     device: str = "auto"
     executor: ExecutorName = "inline"
     workers: int | None = None
+    ray_address: str = "auto"
     metrics: tuple[str, ...] = ()
     draw: bool = True
     bases: tuple[tuple[str, str], ...] = ()

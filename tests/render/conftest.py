@@ -16,7 +16,7 @@ import torch
 from chatgenbench.benchmark import Benchmark, load_benchmark
 from chatgenbench.render import Pool
 from chatgenbench.schema import Arguments, Plan
-from tests.render import tiny
+from tests.render import tiny, two_nodes
 
 torch.set_num_threads(1)
 
@@ -26,6 +26,19 @@ PlanOf = Callable[..., Plan]
 @pytest.fixture(scope="session")
 def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
     return load_benchmark(str(tiny.build(tmp_path_factory.mktemp("tiny"))))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of two nodes, to which this process is connected: it takes some seconds, so there is one."""
+    import ray
+
+    from chatgenbench.render.cluster import connect
+
+    with two_nodes.cluster() as found:
+        connect(found.address)
+        yield found
+        ray.shutdown()
 
 
 @pytest.fixture

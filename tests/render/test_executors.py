@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -14,27 +15,40 @@ from chatgenbench.benchmark import Benchmark, load_benchmark
 from chatgenbench.errors import InfraError
 from chatgenbench.render import Executor, LocalExecutor, Picture, Pool, Undrawn, lease_requests, request_for
 from chatgenbench.render.inline import InlineExecutor
+from chatgenbench.render.ray_executor import RayExecutor
 from chatgenbench.schema import Outcome, Plan, RenderRequest
 from tests.render.conftest import PlanOf
+from tests.render.killing import drawing, kill, outlive
 
-Make = Callable[[Benchmark, Pool], Executor]
 BATCH = 3
 
 
-def inline(benchmark: Benchmark, pool: Pool) -> Executor:
+class Make(Protocol):
+    """Makes the executor that is asked; one worker is enough where their number says nothing, and half as slow."""
+
+    def __call__(self, benchmark: Benchmark, pool: Pool, workers: int = 1) -> Executor: ...
+
+
+def inline(benchmark: Benchmark, pool: Pool, workers: int = 1) -> Executor:
     return InlineExecutor(benchmark, pool, BATCH)
 
 
-def local(benchmark: Benchmark, pool: Pool) -> Executor:
-    return LocalExecutor(benchmark, pool, BATCH, ("cpu", "cpu"))
+def local(benchmark: Benchmark, pool: Pool, workers: int = 1) -> Executor:
+    return LocalExecutor(benchmark, pool, BATCH, ("cpu",) * workers)
 
 
-@pytest.fixture(params=[inline, local])
+def on_ray(benchmark: Benchmark, pool: Pool, workers: int = 1) -> Executor:
+    return RayExecutor(benchmark, pool, BATCH, "cpu", claim="GPU", workers=workers)
+
+
+@pytest.fixture(params=[inline, local, on_ray])
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    if request.param is on_ray:
+        request.getfixturevalue("cluster")
     made: list[Executor] = []
 
-    def new(benchmark: Benchmark, pool: Pool) -> Executor:
-        made.append(request.param(benchmark, pool))
+    def new(benchmark: Benchmark, pool: Pool, workers: int = 1) -> Executor:
+        made.append(request.param(benchmark, pool, workers))
         return made[-1]
 
     yield new
@@ -62,10 +76,27 @@ def test_every_request_has_one_result_and_the_pictures_are_those_of_an_inline_ru
     plain = InlineExecutor(benchmark, Pool(tmp_path / "plain"), BATCH)
     expected = outcomes(list(plain.run(lease_requests(requests))))
     pool = Pool(tmp_path / "pool")
-    results = list(make(benchmark, pool).run(lease_requests(requests)))
+    results = list(make(benchmark, pool, 2).run(lease_requests(requests)))
     assert len(results) == len(requests)
     assert outcomes(results) == expected
     assert {r.digest: pool.sha256(r.digest) for r in requests} == expected
+
+
+@pytest.mark.parametrize("make", [local, on_ray], indirect=True)
+def test_a_worker_that_is_killed_changes_nothing(
+    make: Make, benchmark: Benchmark, plan: PlanOf, tmp_path: Path
+) -> None:
+    requests = mixed(benchmark, plan)
+    plain = InlineExecutor(benchmark, Pool(tmp_path / "plain"), BATCH)
+    expected = outcomes(list(plain.run(lease_requests(requests))))
+    stream = make(benchmark, Pool(tmp_path / "pool"), 2).run(lease_requests(requests))
+    first = next(iter(stream))
+    victim = drawing(os.getpid())[-1]
+    kill(victim.pid)
+    results = [first, *stream]
+    assert outcomes(results) == expected
+    assert len(results) == len(requests)
+    assert not outlive({victim})
 
 
 def test_it_can_be_run_again_and_closed_twice(make: Make, benchmark: Benchmark, plan: PlanOf, pool: Pool) -> None:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
 import subprocess
 import sys
 import threading
-import time
-from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
 
 from chatgenbench.benchmark import Benchmark
@@ -23,48 +17,16 @@ from chatgenbench.render.inline import InlineExecutor
 from chatgenbench.render.local import CPU_WORKERS, LocalExecutor, devices_for
 from chatgenbench.schema import DrawnRow, Outcome
 from tests.render.conftest import PlanOf
-from tests.render.killed_driver import BATCH, ROWS, plans
-
-#: 30 takes some minutes; the suite makes do with fewer.
-KILLS = int(os.environ.get("CHATGENBENCH_KILLS", "5"))
+from tests.render.killed_driver import ROWS, plans
+from tests.render.killing import Siege, kill, kills
 
 
 def test_killed_again_and_again_it_ends_with_the_pictures_of_an_inline_run(
     benchmark: Benchmark, tmp_path: Path
 ) -> None:
-    plain, pool, journal = Pool(tmp_path / "plain"), Pool(tmp_path / "pool"), tmp_path / "pictures.jsonl"
-    expected = {r.item: r.image_sha256 for r in draw(plans(), benchmark, plain, seed_of=lambda _: 0, batch_size=BATCH)}
-    command = [sys.executable, "-m", "tests.render.killed_driver", benchmark.root, pool.root, journal]
-    rng, killed, written, seen = random.Random(7), Counter[str](), {}, set[int]()
-    program = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while killed.total() < KILLS and program.poll() is None:
-        time.sleep(rng.uniform(0.5, 3.5))
-        workers = [p for p in psutil.Process(program.pid).children(recursive=True) if p.is_running()]
-        seen |= {p.pid for p in workers}
-        written |= _stamps(pool, written)
-        if killed.total() % 3 == 2:
-            program.kill()
-            program.wait()
-            killed["driver"] += 1
-            assert not _outlive(seen), "a drawing process outlived the program"
-            program = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        elif workers:
-            _kill(rng.choice(workers).pid)
-            killed["worker"] += 1
-    while program.poll() is None:
-        seen |= {p.pid for p in psutil.Process(program.pid).children(recursive=True)}
-        time.sleep(0.2)
-    assert program.returncode == 0
-    assert killed.total() == KILLS, f"it ended before all kills had come: {dict(killed)}"
-    rows = list(read(journal, DrawnRow.model_validate))
-    assert {row.item: row.image_sha256 for row in rows} == expected
-    assert len(expected) == ROWS
-    assert set(expected.values()) != {None}
-    assert {name: stamp for name, stamp in _stamps(pool, {}).items() if name in written} == written, "drawn twice"
-    assert not list(pool.root.rglob("*.tmp"))
-    assert not any((pool.root / ".staging").iterdir())
-    assert all(pool.is_whole(path.stem) for path in pool.root.glob("??/*.png"))
-    assert not _outlive(seen)
+    siege = Siege(benchmark, tmp_path, None)
+    siege.lay(kills(3))
+    siege.check(benchmark, Pool(tmp_path / "plain"))
 
 
 def test_two_programs_at_once_share_one_pool(benchmark: Benchmark, tmp_path: Path) -> None:
@@ -77,33 +39,6 @@ def test_two_programs_at_once_share_one_pool(benchmark: Benchmark, tmp_path: Pat
     assert len(list(pool.root.glob("??/*.png"))) == ROWS - ROWS // 10
     assert all(pool.is_whole(path.stem) for path in pool.root.glob("??/*.png"))
     assert not any((pool.root / ".staging").iterdir())
-
-
-def _stamps(pool: Pool, known: dict[str, int]) -> dict[str, int]:
-    """When each picture was written, which changes when it is drawn again."""
-    return {p.name: p.stat().st_mtime_ns for p in pool.root.glob("??/*.png") if p.name not in known}
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def _outlive(pids: set[int], seconds: float = 10.0) -> list[int]:
-    """Those that still run after a while."""
-    end = time.monotonic() + seconds
-    while (left := [pid for pid in pids if _runs(pid)]) and time.monotonic() < end:
-        time.sleep(0.1)
-    return left
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_a_batch_over_which_workers_die_is_taken_apart_and_the_guilty_one_given_up(
@@ -168,7 +103,7 @@ def test_a_picture_that_kills_its_workers_costs_itself_alone(
         while not over.wait(0.01):
             for worker in list(executor._crew):
                 if worker.batch is not None and poison in worker.batch.requests:
-                    _kill(worker.process.pid or 0)
+                    kill(worker.process.pid or 0)
 
     thread = threading.Thread(target=strike)
     thread.start()
