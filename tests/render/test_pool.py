@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatgenbench.errors import InfraError
-from chatgenbench.render import Pool
+from chatgenbench.errors import InfraError, UserError
+from chatgenbench.render import Pool, upkeep
 from tests.render.pool_writer import noise
 
-NAME = "ab" + "0" * 62
+NAME, OTHER = "ab" + "0" * 62, "cd" + "1" * 62
 
 
 def test_a_picture_comes_back_with_its_pixels_text_and_digest(pool: Pool) -> None:
@@ -56,6 +58,43 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(full_disk: Path) -> None:
         pool.put(NAME, noise(size=128), "a fox")
     assert not pool.has(NAME)
     assert [path for path in full_disk.rglob("*") if path.is_file()] == []
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> Iterator[Pool]:
+    """A pool of one whole and one broken picture that nobody can write to: by its rights, or for root by its mount."""
+    pool = Pool(tmp_path / "pool")
+    mount = ["mount", "-t", "tmpfs", "tmpfs", str(pool.root)]
+    pool.root.mkdir()
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    for name in (NAME, OTHER):
+        pool.put(name, noise(), "a fox")
+    pool.path(OTHER).write_bytes(b"half")
+    places = [pool.root, pool.path(NAME).parent, pool.path(OTHER).parent]
+    if mounted:
+        subprocess.run(["mount", "-o", "remount,ro", str(pool.root)], check=True)
+    elif os.geteuid() == 0:
+        pytest.skip("root writes everywhere, and cannot mount here")
+    else:
+        for place in places:
+            place.chmod(0o555)
+    yield pool
+    if mounted:
+        subprocess.run(["umount", str(pool.root)], check=True)
+    for place in places if not mounted else ():
+        place.chmod(0o755)
+
+
+def test_a_read_only_pool_is_read_and_said_to_be_read_only(frozen: Pool) -> None:
+    assert frozen.verify(NAME)
+    assert dict(upkeep.broken(frozen, {})) == {OTHER: "it is not a whole picture"}
+    with pytest.raises(UserError, match=r"cannot be written \((Read-only|Permission).*: choose another --pool"):
+        frozen.check()
+    with pytest.raises(InfraError, match=r"cannot write to the picture pool .*(Read-only|Permission)"):
+        frozen.put("cd" * 32, noise(), "a fox")
+    with pytest.raises(InfraError, match=rf"cannot remove .*{OTHER}\.png: (Read-only|Permission)"):
+        frozen.verify(OTHER)
+    frozen.recover()
 
 
 def test_a_pool_that_is_a_file_is_told(tmp_path: Path) -> None:
