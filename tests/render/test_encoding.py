@@ -100,3 +100,14 @@ def test_words_of_textual_inversion_stand_for_their_tokens() -> None:
     styled, negative = ours(pipe, "a (mylook:1.2) fox"), ours(pipe, "a fox", "mylook")
     assert not torch.equal(styled[0], ours(pipe, "a (look:1.2) fox")[0])
     assert torch.equal(negative[1], own(pipe, "a fox", "mylook", None)[1])
+
+
+@pytest.mark.parametrize("model", ["fox", "wax"])  # wax is a LoRA of the text encoder too
+def test_embeddings_draw_what_their_text_draws(model: str, benchmark: Benchmark, plan: PlanOf, pool: Pool) -> None:
+    plain, encoded = (
+        request_for(plan(model, prompt, "bad", clip_skip=2), benchmark, 0, "e")[0]
+        for prompt in ("a fox_art", r"a fox\_art")
+    )
+    assert (plain.engine, encoded.engine) == ("e", "e prompts/1x1")
+    pictures = drawn(benchmark, pool, [plain, encoded], 1)
+    assert pictures[plain.digest].tobytes() == pictures[encoded.digest].tobytes()
