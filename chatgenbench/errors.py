@@ -43,14 +43,21 @@ class UnknownNameError(UserError):
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         self.name = name
         names = sorted(set(known))
-        near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.6)
-        close = [n for n in names if n.lower() in near]
+        close = _near(name, names)
         message = f"unknown {kind} '{shorten(name, 80)}'"
         if close:
             message += ": did you mean " + " or ".join(f"'{n}'" for n in close) + "?"
         elif names and len(names) <= 20:
             message += ": choose from " + ", ".join(names)
         super().__init__(message + (f" ({hint})" if hint else ""))
+
+
+def _near(name: str, names: list[str]) -> list[str]:
+    """At most three names like `name`, in their order; none that is much less like it than the nearest."""
+    near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.5)
+    alike = {found: difflib.SequenceMatcher(None, found, name.lower()).ratio() for found in near}
+    least = max(alike.values(), default=0.0) - 0.2
+    return [n for n in names if alike.get(n.lower(), -1.0) >= least]
 
 
 class BenchmarkError(UserError):
