@@ -13,10 +13,10 @@ Ways, each a process of its own with one CPU thread:
 - inline: `chatgenbench.render.draw` in one process
 - local: the same with two processes
 
-They take turns of `--turn` seconds (stopped and continued by signals), so that other work on the machine hits all of
-them alike.  Seconds are those of a way's own turns from its start to its end, imports included; CPU seconds are user
-and system time of its processes, which other work disturbs least.  Rows are demonstrations of the miniature, shuffled;
-no two ask for the same picture, so that nothing is won by sharing.
+They take turns of `--turn` seconds (stopped and continued by signals), the one that has drawn least first, so that
+other work on the machine hits all of them alike.  Seconds are those of a way's own turns from its start to its end,
+imports included; CPU seconds are user and system time of its processes, which other work disturbs least.  Rows are
+demonstrations of the miniature, shuffled; no two ask for the same picture, so that nothing is won by sharing.
 """
 
 from __future__ import annotations
@@ -222,19 +222,23 @@ WAYS: dict[str, Callable[[Job], Told]] = {
 }  # fmt: skip
 
 
-def child(way: str, benchmark: str, rows: int, batch_size: int, device: str) -> None:
-    """Do one way and print its figures as one line of JSON."""
+def child(way: str, benchmark: str, rows: int, batch_size: int, device: str, folder: Path) -> None:
+    """Do one way in `folder` and print its figures as one line of JSON."""
+    os.environ["CHATGENBENCH_HOME"] = str(folder / "home")
     loaded = load_benchmark(benchmark)
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        os.environ["CHATGENBENCH_HOME"] = f"{folder}/home"
-        pictures = Path(folder, "pictures")
-        pictures.mkdir()
+    pictures = folder / "pictures"
+    pictures.mkdir(parents=True)
+    with quiet():
         told = WAYS[way](Job(loaded, rows_of(loaded, rows), pictures, batch_size, device))
-        count = sum(1 for _ in pictures.rglob("*.png"))
+    count = drawn_in(folder)
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(one.ru_utime + one.ru_stime for one in used)
     print(json.dumps({**vars(told), "pictures": count, "peak": peak / 1024, "cpu": cpu, "gpu": gpu_peak(device)}))
+
+
+def drawn_in(folder: Path) -> int:
+    return sum(1 for _ in folder.glob("pictures/**/*.png"))
 
 
 def gpu_peak(device: str) -> float | None:
@@ -251,25 +255,28 @@ class Turn:
     """One way's process and the seconds that it has had."""
 
     way: str
+    folder: Path
     process: subprocess.Popen[str]
     seconds: float = 0.0
     told: dict[str, Any] = field(default_factory=dict)
 
 
-def take_turns(ways: list[str], arguments: list[str], turn: float) -> list[Turn]:
-    """Run all ways, only one of them at a time, `turn` seconds each (0: to its end)."""
+def take_turns(ways: list[str], arguments: list[str], turn: float, root: Path) -> list[Turn]:
+    """Run all ways, only one of them at a time, `turn` seconds each (0: to its end), who has drawn least first."""
     waiting = []
     done = []
     for way in ways:
-        command = [sys.executable, __file__, "--way", way, *arguments]
+        folder = root / way.replace(" ", "-")
+        command = [sys.executable, __file__, "--way", way, "--folder", str(folder), *arguments]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
         )
         os.killpg(process.pid, signal.SIGSTOP)
-        waiting.append(Turn(way, process))
+        waiting.append(Turn(way, folder, process))
     try:
         while waiting:
-            now = waiting.pop(0)
+            now = min(waiting, key=lambda one: (drawn_in(one.folder), one.seconds))
+            waiting.remove(now)
             os.killpg(now.process.pid, signal.SIGCONT)
             started = time.perf_counter()
             try:
@@ -368,10 +375,11 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=int, default=20, help="how many are made for --full-size")
     parser.add_argument("--tiny", action="store_true", help="narrow layers instead of real sizes, for a CPU")
     parser.add_argument("--benchmark", default="miniature")
+    parser.add_argument("--folder", type=Path, default=Path("render-benchmark"), help="where --way draws")
     parser.add_argument("--way", choices=tuple(WAYS), help="one way only, in this process")
     asked = parser.parse_args()
     if asked.way:
-        child(asked.way, asked.benchmark, asked.rows, asked.batch_size, asked.device)
+        child(asked.way, asked.benchmark, asked.rows, asked.batch_size, asked.device, asked.folder)
         return
     print(f"{asked.rows} rows, batch {asked.batch_size}, {asked.device}, {os.cpu_count()} CPU cores, "
           f"load average {os.getloadavg()[0]:.0f}\n", flush=True)  # fmt: skip
@@ -384,7 +392,9 @@ def main() -> None:
 
             asked.benchmark = str(build(Path(folder), asked.full_size.split(","), asked.checkpoints, asked.tiny))
         arguments = ["--benchmark", asked.benchmark, "--rows", str(asked.rows), "--device", asked.device]
-        turns = take_turns(asked.ways.split(","), [*arguments, "--batch-size", str(asked.batch_size)], asked.turn)
+        turns = take_turns(
+            asked.ways.split(","), [*arguments, "--batch-size", str(asked.batch_size)], asked.turn, Path(folder)
+        )
     print(table(turns, asked.rows))
 
 

@@ -63,7 +63,7 @@ def explain(
         table.add_row("pictures", "none", f"{why}: plan -> score -> report, without picture metrics, FID and unified")
         console.print(table)
         return
-    workers = 1 if request.executor == "inline" else len(devices_for(device, request.workers))
+    workers = len(devices_for(device, request.workers)) if request.executor == "local" else request.workers or 1
     based = with_bases(benchmark, dict(settings.bases)).benchmark
     estimate = plan_estimate(
         runs, based, pool_of(request), seed_of=lambda item: picture_seed(settings, item),

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, RenderError
+from chatgenbench.render.files import Files
 from chatgenbench.render.samplers import resolve
-from chatgenbench.render.timings import Drawn, Loaded, Timings
+from chatgenbench.render.timings import Drawn, Loaded, Timings, device_name
 from chatgenbench.render.weights import weights_key
 from chatgenbench.schema import ModelRecord, RenderRequest
 
@@ -176,6 +177,16 @@ class Learned:
             return known.seconds((1.0, self._bytes_of(record) / 1e9))
         except (BenchmarkError, OSError):
             return known.seconds((1.0, 0.0))
+
+
+def known_costs(benchmark: Benchmark, device: str) -> Costs:
+    """What this machine's timings say of a device ("cpu", "cuda", "cuda:N"); even costs where they say nothing."""
+    try:
+        name = device_name(device)
+    except (RuntimeError, AssertionError):  # a cluster's kind of device that this machine does not have
+        return Even()
+    learned = Learned(benchmark, Timings(), name, Files(benchmark).size)
+    return Even() if learned.empty else learned
 
 
 def _fit_calls(timings: Iterable[Drawn]) -> dict[str, Fit]:

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from chatgenbench.errors import InfraError
 from chatgenbench.render.backlog import DEATHS, Backlog, Batch, Weights
+from chatgenbench.render.costs import Costs, Even
 from chatgenbench.render.executor import Picture, Undrawn
 from chatgenbench.render.leases import Lease
 from chatgenbench.render.pool import Pool
@@ -94,6 +95,10 @@ class Crew(ABC, Generic[W]):
     def _wait(self) -> Iterable[tuple[W, Word | Gone]]:
         """Words of workers, as soon as there are any; none from time to time where `_places` may change."""
 
+    def _costs(self) -> Costs:
+        """What loading and drawing take where the workers are."""
+        return Even()
+
     @property
     def loaded(self) -> int:
         """Loads from disk, of living workers."""
@@ -101,7 +106,7 @@ class Crew(ABC, Generic[W]):
 
     def run(self, leases: Iterable[Lease]) -> Iterator[Picture | Undrawn]:
         """Draw every request; see `Executor.run`."""
-        backlog = Backlog(leases, self.batch_size)
+        backlog = Backlog(leases, self.batch_size, self._costs())
         try:
             while len(backlog) or any(worker.batch for worker in self._crew):
                 self._hire(len(backlog))

@@ -6,20 +6,19 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError
 from chatgenbench.render.checkpoints import dtype_name
 from chatgenbench.render.costs import Costs, Even, Learned
 from chatgenbench.render.drawing import SeedOf, ask
+from chatgenbench.render.files import Files
 from chatgenbench.render.leases import lease_requests
 from chatgenbench.render.pool import Pool
 from chatgenbench.render.requests import engine_fingerprint
-from chatgenbench.render.resolver import Resolver
 from chatgenbench.render.simulate import Simulated, simulate
 from chatgenbench.render.timings import Timings, device_name
-from chatgenbench.render.weights import inside, parameters_in, weight_files, weights_key
+from chatgenbench.render.weights import inside, weights_key
 from chatgenbench.schema import ModelRecord, Plan, RenderRequest
 
 #: Bytes per pixel of a PNG when the pool has none to measure: noisy RGB hardly compresses.
@@ -123,36 +122,6 @@ def plan_estimate(
             "seconds": times,
         },
     )
-
-
-class Files:
-    """Sizes of the catalog's files, whether here or still to be fetched; nothing is downloaded for it."""
-
-    def __init__(self, benchmark: Benchmark) -> None:
-        self._resolver = Resolver(benchmark)
-
-    def to_fetch(self, record: ModelRecord) -> int | None:
-        """Bytes that would be downloaded; None: the catalog does not say."""
-        return self._resolver.bytes_to_fetch(record)
-
-    def is_away(self, record: ModelRecord) -> bool:
-        return self.to_fetch(record) != 0
-
-    def path(self, record: ModelRecord) -> Path | None:
-        """Where they lie; None while they are away."""
-        return None if self.is_away(record) else self._resolver.fetch(record).path
-
-    def size(self, record: ModelRecord) -> int:
-        """Bytes of the weights, as far as known."""
-        path = self.path(record)
-        if path is None:
-            return self.to_fetch(record) or 0
-        return sum(file.stat().st_size for file in weight_files(path))
-
-    def values(self, record: ModelRecord) -> int:
-        """Numbers in the weights; of files that are away, what their size would hold in half precision."""
-        path = self.path(record)
-        return self.size(record) // 2 if path is None else parameters_in(path)
 
 
 def _schedule(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.render.backlog import Batch
 from chatgenbench.render.checkpoints import LIMIT
+from chatgenbench.render.costs import Costs, known_costs
 from chatgenbench.render.crew import Crew, Gone, Worker
 from chatgenbench.render.pool import Pool
 from chatgenbench.render.worker import Duty, Word, work
@@ -68,6 +69,9 @@ class LocalExecutor(Crew[_Process]):
         super().__init__(pool, batch_size)
         self.devices = tuple(devices)
         self._benchmark, self._limit = benchmark, limit
+
+    def _costs(self) -> Costs:
+        return known_costs(self._benchmark, self.devices[0])
 
     def _places(self) -> Sequence[str]:
         return self.devices

@@ -20,6 +20,7 @@ from chatgenbench.errors import ChatGenBenchError, InfraError, UserError, shorte
 from chatgenbench.render.backlog import Batch
 from chatgenbench.render.checkpoints import LIMIT, dtype_name
 from chatgenbench.render.cluster import Node, connect, nodes
+from chatgenbench.render.costs import Costs, known_costs
 from chatgenbench.render.crew import Crew, Gone, Worker
 from chatgenbench.render.local import CPU_WORKERS
 from chatgenbench.render.pool import Pool
@@ -156,6 +157,9 @@ class RayExecutor(Crew[_Actor]):
         finally:
             with contextlib.suppress(OSError):
                 self._mark.rmdir()
+
+    def _costs(self) -> Costs:
+        return known_costs(self._benchmark, self._device)
 
     def _places(self) -> Sequence[str]:
         """The id of each node, once for each of its GPUs; nodes that join come last, so that nobody has to move."""
