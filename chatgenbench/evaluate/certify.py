@@ -25,17 +25,22 @@ from chatgenbench.render.bases import with_bases
 from chatgenbench.render.checkpoints import dtype_name
 from chatgenbench.schema import RenderRequest, digest_of
 
-#: Batch size of the second drawing where the first one drew picture by picture.
+#: Pictures of the second batch of a row that was drawn alone; every other row is then drawn alone.
 PAIR = 2
 
 
 @dataclass(frozen=True)
 class Again:
-    """One row that is drawn again; `same` says that its batch had the other size the first time already."""
+    """One row that is drawn again; `size` is that of its batch in a run that draws all of its pictures itself."""
 
     row: Row
     request: RenderRequest
-    same: bool
+    size: int
+
+    @property
+    def other(self) -> int:
+        """Size of the second batch."""
+        return PAIR if self.size == 1 else 1
 
     @property
     def first(self) -> str:
@@ -67,15 +72,14 @@ def certify(
         raise InfraError(f"{run.folder.path} has rows without a result: complete it first, then certify it")
     device, scorers = check_machine(settings, benchmark)
     benchmark = with_bases(benchmark, dict(settings.bases)).benchmark
-    other = 1 if settings.batch_size > 1 else PAIR
-    chosen = choose(run, settings, benchmark, device, count, other)
+    chosen = choose(run, settings, benchmark, device, count)
     pool = Pool(run.folder.path / "certificate")
-    _draw(chosen, benchmark, pool, device, other, progress)
+    _draw(chosen, benchmark, pool, device, progress)
     rows = list(_rows(chosen, first, pool))
     for record, scores in zip(rows, _scores(chosen, run, settings, benchmark, pool, scorers), strict=True):
         record["scores"] = scores
     certificate = {
-        "of": run.summary["run"]["state"], "batch_size": settings.batch_size, "other_batch_size": other,
+        "of": run.summary["run"]["state"], "batch_size": settings.batch_size,
         "device": device, "dtype": dtype_name(device), "engine": engine_fingerprint(device, dtype_name(device)),
         **drift(rows),
     }  # fmt: skip
@@ -91,7 +95,7 @@ def certificate_of(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     return found if found and found["of"] == summary["run"]["state"] else None
 
 
-def choose(run: Finished, settings: Settings, benchmark: Benchmark, device: str, count: int, other: int) -> list[Again]:
+def choose(run: Finished, settings: Settings, benchmark: Benchmark, device: str, count: int) -> list[Again]:
     """`count` rows with different pictures, in the order of a hash over all pictures of the run and each row."""
     engine = engine_fingerprint(device, dtype_name(device))
     asked: dict[str, tuple[Row, RenderRequest]] = {}
@@ -102,7 +106,7 @@ def choose(run: Finished, settings: Settings, benchmark: Benchmark, device: str,
     sizes = _batch_sizes([request for _, request in asked.values()], settings.batch_size)
     state = run.summary["run"]["state"]
     order = sorted(asked.values(), key=lambda pair: digest_of([state, pair[0].item.id]))
-    return [Again(row, request, sizes[request.digest] == other) for row, request in order[:count]]
+    return [Again(row, request, sizes[request.digest]) for row, request in order[:count]]
 
 
 def _batch_sizes(requests: Sequence[RenderRequest], batch_size: int) -> dict[str, int]:
@@ -115,20 +119,18 @@ def _batch_sizes(requests: Sequence[RenderRequest], batch_size: int) -> dict[str
     return sizes
 
 
-def _draw(
-    chosen: Sequence[Again], benchmark: Benchmark, pool: Pool, device: str, other: int, progress: Progress
-) -> None:
+def _draw(chosen: Sequence[Again], benchmark: Benchmark, pool: Pool, device: str, progress: Progress) -> None:
     from chatgenbench.render.inline import InlineExecutor
 
     pool.check()
     pool.recover()
-    leases = list(_leases([again.request for again in chosen if not pool.verify(again.request.digest)], other))
-    done = len(chosen) - len(leases) if other > 1 else len(chosen) - sum(len(lease.requests) for lease in leases)
+    wanted = {again.request.digest: again.other for again in chosen}
+    missing = [again.request for again in chosen if not pool.verify(again.request.digest)]
+    done = len(chosen) - len(missing)
     progress.tick("certify", done, len(chosen))
-    executor = InlineExecutor(benchmark, pool, other, device)
-    wanted = {again.request.digest for again in chosen}
+    executor = InlineExecutor(benchmark, pool, PAIR, device)
     try:
-        for result in executor.run(leases):
+        for result in executor.run(_leases(missing, wanted)):
             if isinstance(result, Undrawn):
                 raise InfraError(f"a picture could not be drawn again: {result.failure.reason}")
             done += result.digest in wanted
@@ -137,23 +139,19 @@ def _draw(
         executor.close()
 
 
-def _leases(requests: Sequence[RenderRequest], other: int) -> Iterator[Lease]:
-    """Pictures alone, or each with a copy of other noise as its batch-mate, so that its batch has another size."""
-    for lease in lease_requests(requests):
-        if other == 1:
-            yield lease
-            continue
-        for request in lease.requests:
-            mate = request.model_copy(update={"seed": request.seed ^ 1})
-            yield Lease((request, mate))
+def _leases(requests: Sequence[RenderRequest], sizes: Mapping[str, int]) -> Iterator[Lease]:
+    """Each request alone, or with a copy of other noise as its batch-mate."""
+    for request in (request for lease in lease_requests(requests) for request in lease.requests):
+        mate = request.model_copy(update={"seed": request.seed ^ 1})
+        yield Lease((request,) if sizes[request.digest] == 1 else (request, mate))
 
 
 def _rows(chosen: Sequence[Again], first: Pool, second: Pool) -> Iterator[dict[str, Any]]:
     for again in chosen:
         moved = np.abs(_pixels(first, again.first) - _pixels(second, again.request.digest))
         yield {
-            "item": again.row.item.id, "picture": again.first, "same": again.same, "max": int(moved.max()),
-            "mean": float(moved.mean()), "changed": float((moved.max(axis=2) > 0).mean()),
+            "item": again.row.item.id, "picture": again.first, "batches": [again.size, again.other],
+            "max": int(moved.max()), "mean": float(moved.mean()), "changed": float((moved.max(axis=2) > 0).mean()),
         }  # fmt: skip
 
 
@@ -184,9 +182,9 @@ def drift(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the rows of a certificate come to.
 
     Returns:
-        `rows`; `same`, those whose batch had the same size both times; `pixels`: `max` (0..255, any channel of any
-        pixel), `mean` (over all channels) and `changed` (share of pixels with a changed channel); `scores`: metric ->
-        `max` and `mean` of the absolute difference of a row's score.
+        `rows`; `alone`, those of them that are alone in the second batch, the others being in a pair; `pixels`: `max`
+        (0..255, any channel of any pixel), `mean` (over all channels) and `changed` (share of pixels with a changed
+        channel); `scores`: metric -> `max` and `mean` of the absolute difference of a row's score.
     """
     scores: dict[str, dict[str, float]] = {}
     for metric in rows[0]["scores"] if rows else ():
@@ -194,7 +192,7 @@ def drift(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         scores[metric] = {"max": max(moved), "mean": float(np.mean(moved))}
     return {
         "rows": len(rows),
-        "same": sum(row["same"] for row in rows),
+        "alone": sum(row["batches"][1] == 1 for row in rows),
         "pixels": {
             "max": max((row["max"] for row in rows), default=0),
             "mean": float(np.mean([row["mean"] for row in rows])) if rows else 0.0,

@@ -75,15 +75,13 @@ def certificate(summary: Summary) -> str | None:
     if found is None:
         return None
     pixels, rows = found["pixels"], found["rows"]
-    again = f"{_rows(rows)} drawn again in batches of {found['other_batch_size']} instead of {found['batch_size']}"
+    alone = {rows: "alone", 0: "in pairs"}.get(found["alone"], f"{found['alone']} alone, the others in pairs")
+    again = f"{_rows(rows)} drawn again at another batch size ({alone})"
     moved = f"no channel of a pixel moved by more than {pixels['max']} of 255, {pixels['changed']:.2%} of pixels moved"
     if not pixels["max"]:
         moved = "not one pixel moved"
     scores = ", ".join(f"{metric} {entry['max']:.2g}" for metric, entry in found["scores"].items())
-    text = f"certified: {again}: {moved}; scores moved by at most {scores}"
-    if found["same"]:
-        text += f"; {found['same']} of them had a batch of that size the first time already"
-    return text
+    return f"certified: {again}: {moved}; scores moved by at most {scores}"
 
 
 def failed(summary: Summary) -> int:
