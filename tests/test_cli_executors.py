@@ -37,6 +37,7 @@ def test_ctrl_c_ends_every_process_and_the_same_command_goes_on(
     )  # fmt: skip
     while lines(out / "pictures.jsonl") < 2 and process.poll() is None:
         time.sleep(0.02)
+    assert process.poll() is None, process.communicate()[1]
     workers = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the program and all that it began
     _, error = process.communicate(timeout=120)

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import IO
 
 from chatgenbench.errors import UserError, shorten
 
@@ -25,6 +30,7 @@ OBJECTS = 80 * 2**20
 ANSWER = 10.0
 
 HOW = "begin one by `ray start --head`, join one by `ray start --address=HOST:PORT`, or type --ray-address local"
+TOKEN = "copy ~/.ray/auth_token of its head here, and set RAY_AUTH_MODE=token"
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ def connect(address: str) -> None:
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if address == "local":
+        _lock()
     try:
         import ray
     except ImportError:
@@ -63,11 +71,38 @@ def connect(address: str) -> None:
         _knock(where)
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     own = {"include_dashboard": False, "object_store_memory": OBJECTS} if where == "local" else {}
-    try:
-        ray.init(address=where, **quiet, **own)
-    except Exception as error:  # Ray has no common class for what may go wrong here
-        what = "Ray could not be begun here" if where == "local" else f"no Ray cluster answers at {where}"
-        raise UserError(f"{what} ({shorten(str(error), 160)}): {HOW}") from None
+    with _hushed() as said:
+        try:
+            ray.init(address=address, **quiet, **own)
+        except Exception as error:  # Ray has no common class for what may go wrong here
+            said.seek(0)
+            raise UserError(_why_not(where, error, said.read())) from None
+
+
+def _why_not(where: str, error: Exception, said: bytes) -> str:
+    if b"AuthToken" in said:
+        return f"the Ray cluster at {where} wants its token: {TOKEN}"
+    what = "Ray could not be begun here" if where == "local" else f"no Ray cluster answers at {where}"
+    return f"{what} ({shorten(str(error), 160)}): {HOW}"
+
+
+@contextmanager
+def _hushed() -> Iterator[IO[bytes]]:
+    """Within it, what Ray's daemons and C++ write to standard error goes to a file, which is given."""
+    with tempfile.TemporaryFile() as said:
+        kept = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _lock() -> None:
+    """Have a cluster that is about to begin here answer to this program alone, and leave no token at home."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def nodes() -> list[Node]:
