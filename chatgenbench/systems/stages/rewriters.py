@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from chatgenbench.systems.stages.declare import stage
 from chatgenbench.systems.stages.protocol import Words
 
 
-class Rewriter:
+class Rewriter(ABC):
     """A causal language model that continues a template; a subclass states model, template and sampling."""
 
     published: ClassVar[str]
@@ -46,13 +47,13 @@ class Rewriter:
         prompt = self.finish(wish, text)
         return Words(prompt) if prompt else Failure(reason="the language model wrote nothing")
 
+    @abstractmethod
     def template(self, wish: str) -> str:
         """What the model continues."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self, wish: str, text: str) -> str:
         """The prompt, from what the model wrote."""
-        raise NotImplementedError
 
 
 @stage(
