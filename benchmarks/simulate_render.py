@@ -2,13 +2,14 @@
 and backlog, and a clock that only jumps.
 
     python benchmarks/simulate_render.py                       # assumed costs of a GPU, see below
-    python benchmarks/simulate_render.py --timings ~/.cache/chatgenbench/timings.jsonl   # costs of a machine of yours
+    python benchmarks/simulate_render.py --timings ~/.cache/chatgenbench/timings.jsonl   # timed on the miniature
 
 How often each model is asked for is not published.  Assumed: every model once, and the remaining plans by a Zipf law
 (weight 1/rank**0.8), so that a few models have hundreds of plans and most have one or two.  Assumed likewise: 60 % of
 the models are LoRAs, each on one of 12 default bases, the others checkpoints of their own; half of all are SD 1.5 (512
 x 512 to 512 x 768), half SDXL (1024 x 1024 to 832 x 1216); samplers, steps and CFG scales drawn from the paper's
 published examples.  Costs are inputs: seconds per step and megapixel, per step, per load, per GB read.
+With `--timings` they are those of a miniature run, and so are the sizes of the pictures.
 
 Orders compared: `naive`, rows in random order dealt out to the GPUs in turn, each loading its model and drawing one
 picture; `sorted`, rows sorted by model and cut into equal runs of rows, loaded once a run, one picture at a time;
@@ -37,6 +38,8 @@ SAMPLERS = (
     ("DPM++ 2M SDE Karras", 30, 7.0), ("DPM2 a Karras", 50, 7.0), ("Euler", 15, 7.0), ("DPM++ 2S a Karras", 42, 4.0),
 )  # fmt: skip
 SIDES = {"sd15": ((512, 512), (512, 768), (600, 600)), "sdxl": ((1024, 1024), (832, 1216), (896, 1344))}
+#: What a miniature run was timed with; its costs say nothing of larger pictures.
+MINIATURE = dict.fromkeys(SIDES, ((64, 64), (80, 64), (64, 80)))
 BYTES = {"sd15": 2.1e9, "sdxl": 6.9e9, "lora": 0.15e9}
 
 
@@ -64,7 +67,7 @@ class Given:
         )
 
 
-def plans(seed: int) -> tuple[list[RenderRequest], dict[str, str]]:
+def plans(seed: int, sides: dict[str, tuple[tuple[int, int], ...]]) -> tuple[list[RenderRequest], dict[str, str]]:
     """The rows, and the family of each base."""
     rng = random.Random(seed)
     family: dict[str, str] = {}
@@ -85,7 +88,7 @@ def plans(seed: int) -> tuple[list[RenderRequest], dict[str, str]]:
     rows = []
     for at, pick in enumerate(picks):
         base, lora, kind = models[pick]
-        (sampler, steps, cfg), (width, height) = rng.choice(SAMPLERS), rng.choice(SIDES[kind])
+        (sampler, steps, cfg), (width, height) = rng.choice(SAMPLERS), rng.choice(sides[kind])
         rows.append(RenderRequest(
             prompt=f"row {at}", negative_prompt="", checkpoint=base, lora=lora, sampler=sampler, steps=steps,
             cfg_scale=cfg, width=width, height=height, seed=at, engine="simulated",
@@ -163,7 +166,7 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=1.0, help="GB/s at which files are read or fetched")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    rows, family = plans(asked.seed)
+    rows, family = plans(asked.seed, MINIATURE if asked.timings else SIDES)
     costs, basis = Given(
         {"sd15": tuple(asked.sd15), "sdxl": tuple(asked.sdxl)},
         dict(zip(("sd15", "sdxl", "lora"), asked.load, strict=True)), family,
