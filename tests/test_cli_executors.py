@@ -25,12 +25,16 @@ def inline(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (folder / "inline/scores.parquet").read_bytes()
 
 
-@pytest.mark.parametrize("executor", [("local",), ("ray", "--ray-address", "local")], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "executor",
+    [("local", "--workers", "2"), ("ray", "--ray-address", "local", "--workers", "1")],
+    ids=lambda words: words[0],
+)
 def test_ctrl_c_ends_every_process_and_the_same_command_goes_on(
     executor: tuple[str, ...], inline: bytes, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    command = ["eval", *ASKED, "--executor", *executor, "--workers", "2", "--out", str(out)]
+    command = ["eval", *ASKED, "--executor", *executor, "--out", str(out)]
     process = subprocess.Popen(
         [PROGRAM, *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
         env=environment(tmp_path / "a"), start_new_session=True,

@@ -13,7 +13,7 @@ from chatgenbench.render.cluster import ENVIRONMENT, OBJECTS
 #: A dead node is noticed after seconds, though not so soon that a busy one is taken for dead; and Ray does not end
 #: workers because something else has filled this machine's memory.
 WATCH = {
-    "health_check_initial_delay_ms": 2000, "health_check_period_ms": 1000, "health_check_failure_threshold": 8,
+    "health_check_initial_delay_ms": 2000, "health_check_period_ms": 1000, "health_check_failure_threshold": 5,
     "memory_monitor_refresh_ms": 0,
 }  # fmt: skip
 NODE = {"num_cpus": 2, "num_gpus": 1, "object_store_memory": OBJECTS, "include_dashboard": False}
