@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from chatgenbench.errors import UserError, shorten
+from chatgenbench.quiet import quiet
 from chatgenbench.schema import digest_of
 
 #: Set to 1 to load weights that are pickles (PyTorch's `weights_only` reader opens them).
 ALLOW_PICKLE = "CHATGENBENCH_ALLOW_PICKLE"
+#: What transformers raises for a model that is not there or is of another kind.
+LOADING_FAULTS = (OSError, ValueError, KeyError, ImportError)
 
 
 def pick_device() -> str:
@@ -19,6 +22,35 @@ def pick_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def pickles_allowed() -> bool:
+    return os.environ.get(ALLOW_PICKLE) == "1"
+
+
+def load(spec: str, dtype: Any, revision: str | None = None) -> tuple[Any, Any]:
+    """Model (on the CPU) and tokenizer of a folder, or of a hub repository (`NAME` or `NAME@REVISION`).
+
+    A missing padding token is the end-of-text token.  Pickles are refused unless `ALLOW_PICKLE` is set.
+
+    Raises:
+        LOADING_FAULTS: there is no such model, or it is no causal language model.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    name, _, own = spec.partition("@")
+    where = {"revision": own or revision or "main"}
+    if Path(spec).is_dir():
+        name, where = spec, {}
+    with quiet():
+        tokenizer: Any = AutoTokenizer.from_pretrained(name, **where)
+        safe = None if pickles_allowed() else True
+        model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=safe, **where)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
 
 
 class CausalModel:
@@ -29,23 +61,14 @@ class CausalModel:
     """
 
     def __init__(self, spec: str, revision: str | None = None) -> None:
-        self.name, _, own = spec.partition("@")
+        self.name, _, _ = spec.partition("@")
         self.device = pick_device()
-        pickles = os.environ.get(ALLOW_PICKLE) == "1"
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        options = {"revision": own or revision or "main"} if not Path(self.name).is_dir() else {}
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(self.name, **options)
-            self._model: Any = AutoModelForCausalLM.from_pretrained(
-                self.name, use_safetensors=None if pickles else True, dtype="auto", **options
-            )
-        except (OSError, ValueError) as error:
-            hint = "" if pickles else f" (weights that are pickles are refused unless {ALLOW_PICKLE}=1 is set)"
+            self._model, self._tokenizer = load(spec, "auto", revision)
+        except LOADING_FAULTS as error:
+            hint = "" if pickles_allowed() else f" (pickles are refused unless {ALLOW_PICKLE}=1 is set)"
             raise UserError(f"cannot load '{self.name}': {shorten(str(error), 160)}{hint}") from None
         self._model.eval().to(self.device)
-        if self._tokenizer.pad_token_id is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token
         #: The commit that was loaded, where the hub tells; "" for a folder.
         self.commit = str(getattr(self._model.config, "_commit_hash", None) or "")
 

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 from chatgenbench.errors import InfraError, UserError, shorten
@@ -57,7 +59,8 @@ def _convert(folder: Path) -> None:
     source = _gguf()
     where = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
     tokenizer = AutoTokenizer.from_pretrained(**where)
-    read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    with redirect_stderr(StringIO()):  # a progress bar that no option of transformers turns off
+        read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     config = read.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatgenbench.errors import UserError, shorten
 from chatgenbench.quiet import quiet
-from chatgenbench.systems.causal import ALLOW_PICKLE
+from chatgenbench.systems import causal
 from chatgenbench.systems.trained.base import locate
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class LanguageModel:
     def __init__(self, base: str, adapter: Path | None = None, device: str = "auto") -> None:
         import torch
 
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.device = causal.pick_device() if device == "auto" else device
         self.model, self.tokenizer = load(base)
         self.adapted = adapter is not None
         if adapter is not None:
@@ -129,30 +128,15 @@ def load(base: str) -> tuple[Any, Any]:
         UserError: there is no such model, or it is no causal language model.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
-    place, revision = locate(base), "main"
-    if not Path(place).is_dir():
-        place, _, own = place.partition("@")
-        revision = own or revision
-    safe = None if os.environ.get(ALLOW_PICKLE) == "1" else True
     try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
-            model = AutoModelForCausalLM.from_pretrained(
-                place, revision=revision, dtype=torch.float32, use_safetensors=safe
-            )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        return causal.load(locate(base), torch.float32)
+    except causal.LOADING_FAULTS as error:
         reason = shorten(str(error), 160)
         raise UserError(
             f"cannot load the base model '{shorten(base, 80)}': {reason} (give smollm2, a folder that holds "
-            f"config.json, or a model's name on the Hugging Face hub; pickles need {ALLOW_PICKLE}=1)"
+            f"config.json, or a model's name on the Hugging Face hub; pickles need {causal.ALLOW_PICKLE}=1)"
         ) from None
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer
 
 
 def _adapted(model: Any, adapter: Path) -> Any:
