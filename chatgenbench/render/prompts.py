@@ -11,7 +11,7 @@ Brackets that are never closed count to the end; those that were never opened ar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 #: Tokens of a chunk beside its marks of begin and end.
@@ -22,19 +22,13 @@ MOST = 8
 BACKTRACK = 20
 ROUND, SQUARE = 1.1, 1 / 1.1
 
-_PIECE = re.compile(r"\\[()\[\]\\]|\\|[(\[]|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|[)\]]|[^\\()\[\]:]+|:")
-_BREAK = re.compile(r"\s*\bBREAK\b\s*")
-_EDITING = re.compile(r"(?<!\\)\[[^\[\]]*[:|][^\[\]]*\]")
+# What a system answers is matched here: "*+" and "++" never try less, so no text takes more than one look at it.
+_PIECE = re.compile(r"\\[()\[\]\\]|\\|[(\[]|:\s*+([+-]?(?:\d++(?:\.\d*+)?|\.\d++))\s*+\)|[)\]]|[^\\()\[\]:]+|:")
+_BREAK = re.compile(r"\bBREAK\b")
+_EDITING = re.compile(r"(?<!\\)\[[^\[\]:|]*+[:|][^\[\]]*+\]")
 
 #: Text and what it counts.
 Weighted = tuple[str, float]
-
-
-@dataclass
-class _Part:
-    text: str
-    weight: float = 1.0
-    breaks: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,13 +42,13 @@ class Chunk:
 def parse(prompt: str) -> list[list[Weighted]]:
     """The parts of a prompt between its BREAKs, each as pieces of text with weights; neighbours differ in weight."""
     parts: list[list[Weighted]] = [[]]
-    for one in _weighted(prompt):
-        if one.breaks:
+    for text, weight in _weighted(prompt):
+        if text is None:
             parts.append([])
-        elif parts[-1] and parts[-1][-1][1] == one.weight:
-            parts[-1][-1] = (parts[-1][-1][0] + one.text, one.weight)
-        elif one.text:
-            parts[-1].append((one.text, one.weight))
+        elif parts[-1] and parts[-1][-1][1] == weight:
+            parts[-1][-1] = (parts[-1][-1][0] + text, weight)
+        elif text:
+            parts[-1].append((text, weight))
     return parts
 
 
@@ -73,39 +67,54 @@ def stresses(prompt: str) -> bool:
     return re.search(r"\([^()]*:\s*[\d.]+\s*\)|\(\([^()]*\)\)|\bBREAK\b", prompt) is not None
 
 
-def _weighted(prompt: str) -> list[_Part]:
-    found: list[_Part] = []
+def _weighted(prompt: str) -> Iterator[tuple[str | None, float]]:
+    """Pieces of text with what each counts; None stands for BREAK."""
+    found: list[str | None] = []
+    times: list[tuple[int, int, float]] = []  # from, to, factor of a bracket, in the order in which they close
     rounds: list[int] = []
     squares: list[int] = []
-
-    def times(factor: float, start: int) -> None:
-        for part in found[start:]:
-            part.weight *= factor
-
     for piece in _PIECE.finditer(prompt):
         text, number = piece[0], piece[1]
         if text[0] == "\\":
-            found.append(_Part(text[1:]))
+            found.append(text[1:])
         elif text in "([":
             (rounds if text == "(" else squares).append(len(found))
         elif number is not None and rounds:
-            times(float(number), rounds.pop())
+            times.append((rounds.pop(), len(found), float(number)))
         elif text == ")" and rounds:
-            times(ROUND, rounds.pop())
+            times.append((rounds.pop(), len(found), ROUND))
         elif text == "]" and squares:
-            times(SQUARE, squares.pop())
+            times.append((squares.pop(), len(found), SQUARE))
         else:
             found += _split(text)
-    for start in rounds:
-        times(ROUND, start)
-    for start in squares:
-        times(SQUARE, start)
-    return found
+    times += [(start, len(found), ROUND) for start in rounds]
+    times += [(start, len(found), SQUARE) for start in squares]
+    return zip(found, _products(len(found), times), strict=True)
 
 
-def _split(text: str) -> list[_Part]:
+def _products(count: int, times: Sequence[tuple[int, int, float]]) -> list[float]:
+    """What each of `count` pieces is multiplied by; factor after factor, as another order would round otherwise."""
+    if not times:
+        return [1.0] * count
+    import numpy as np
+
+    found = np.ones(count)
+    with np.errstate(over="ignore", invalid="ignore"):  # the picture of such a prompt has no numbers, and says so
+        for start, end, factor in times:
+            found[start:end] *= factor
+    return [float(value) for value in found]
+
+
+def _split(text: str) -> list[str | None]:
+    """A piece at its BREAKs, which take the space around them along."""
     first, *others = _BREAK.split(text)
-    return [_Part(first), *(part for one in others for part in (_Part("", breaks=True), _Part(one)))]
+    if not others:
+        return [text]
+    *middle, last = others
+    found: list[str | None] = [first.rstrip()]
+    for one in (*(part.strip() for part in middle), last.lstrip()):
+        found += [None, one]
+    return found
 
 
 def chunks(

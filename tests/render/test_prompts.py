@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+import time
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from chatgenbench.benchmark import Benchmark, load_benchmark
 from chatgenbench.render import lease_requests, request_for
 from chatgenbench.render.clip_tokens import count_chunks, tokenize
-from chatgenbench.render.prompts import BACKTRACK, CHUNK, MOST, chunks, is_plain, parse
+from chatgenbench.render.prompts import BACKTRACK, CHUNK, MOST, ROUND, chunks, edits, is_plain, parse, stresses
 from chatgenbench.render.singlefile import clip_tokenizer
 from tests.render.conftest import PlanOf
 
@@ -136,3 +137,20 @@ def test_a_model_of_no_family_says_what_it_did_not_read() -> None:
     assert request_for(long, miniature, 0, "e")[1] == "prompt cut to 48 tokens"
     assert request_for(long, miniature, 0, "e")[0].engine == "e"
     assert request_for(given, miniature, 0, "e")[1] is None
+
+
+def test_no_prompt_takes_long_to_read() -> None:
+    most = 20_000
+    hostile = ["(a" * most, "[:" + ":" * most, "(a:" + "1" * most, " " * most, "(a:1" + " " * most, "[a|" * most]
+    started = time.monotonic()
+    for prompt in hostile:
+        cut = prompt[:most]
+        assert parse(cut)
+        assert edits(cut) == (cut.count("]") > 0)
+        assert stresses(cut) is False
+    assert time.monotonic() - started < 15  # half a minute each where an expression tries every way to read them
+
+
+def test_numbers_that_are_none_are_text_and_endless_ones_are_endless() -> None:
+    assert parse("(x:1e99)") == [[("x:1e99", ROUND)]]
+    assert parse(f"(x:{'9' * 400}) y") == [[("x", float("inf")), (" y", 1.0)]]
