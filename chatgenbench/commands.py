@@ -105,14 +105,15 @@ def run_eval(request: Request, console: Console) -> bool:
         raise UserError("--workers counts the processes of --executor local or ray: give both, or neither")
     if request.ray_address is not None and request.executor != "ray":
         raise UserError("--ray-address says where --executor ray draws: give both, or neither")
-    from chatgenbench.systems import Options, Predictions, resolve
+    from chatgenbench.systems import Predictions
 
     benchmark = load_benchmark(request.benchmark)
     _check_weights(request, benchmark)
     request = _without_pictures(request, benchmark, console)
     folders = run_folders(request)
-    options = request.options or Options()
-    systems = {spec: resolve(spec, benchmark, request.seed, options) for spec in request.systems}
+    systems, gone = _resolved(request, benchmark, folders)
+    for error in gone:
+        sys.stderr.write(f"incomplete: {error}\n")
     for system in systems.values():
         if isinstance(system, Predictions):
             system.tell_missing(benchmark.subset(request.limit))
@@ -121,7 +122,7 @@ def run_eval(request: Request, console: Console) -> bool:
 
         explain(request, benchmark, systems, folders, console)
         return False
-    finished, refused, waiting = [], [], False
+    finished, refused, waiting = [], [], bool(gone)
     for spec, system in systems.items():
         try:
             run = _one(spec, system, request, benchmark, folders[spec], console)
@@ -136,10 +137,40 @@ def run_eval(request: Request, console: Console) -> bool:
             waiting = True
             sys.stderr.write(f"incomplete: {error}\n")
     if finished:
-        _report(finished, benchmark, request.out if len(systems) > 1 else None, console)
+        _report(finished, benchmark, request.out if len(request.systems) > 1 else None, console)
     if refused:
-        raise UserError("; ".join(refused) if len(systems) > 1 else refused[0].removeprefix(f"{request.systems[0]}: "))
+        raise UserError(
+            "; ".join(refused) if len(request.systems) > 1 else refused[0].removeprefix(f"{request.systems[0]}: ")
+        )
     return waiting or any(run.incomplete for run in finished)
+
+
+def _resolved(
+    request: Request, benchmark: Benchmark, folders: dict[str, Path]
+) -> tuple[dict[str, System], list[SystemGoneError]]:
+    """Every system that can be asked or has answered all it would be asked, and what is said of the others.
+
+    Raises:
+        SystemGoneError: there is not one of the first kind.
+    """
+    from chatgenbench.evaluate.recorded import recorded
+    from chatgenbench.systems import Options, resolve
+
+    found: dict[str, System] = {}
+    gone = []
+    for spec in request.systems:
+        try:
+            found[spec] = resolve(spec, benchmark, request.seed, request.options or Options())
+        except SystemGoneError as error:
+            answered = recorded(folders[spec], spec, benchmark.subset(request.limit))
+            if answered is None:
+                gone.append(error)
+                continue
+            sys.stderr.write(f"{spec} is not there, and has answered every row already: the run goes on without it\n")
+            found[spec] = answered
+    if not found:
+        raise gone[0]
+    return found, gone
 
 
 def _check_weights(request: Request, benchmark: Benchmark) -> None:

@@ -30,7 +30,11 @@ class Noun(BaseModel):
 
 
 class Message(Noun):
-    """One turn of a chat; `images` are paths relative to the benchmark folder."""
+    """One turn of a chat.
+
+    `images` are paths in the folder of a benchmark; to a system they are copies of these files, under names that say
+    nothing, and over a wire keys of `pictures`.
+    """
 
     role: Literal["user", "assistant"] = "user"
     text: Text

@@ -55,6 +55,7 @@ def run_trial(trial: Trial, console: Console) -> bool:
         UserError: a chat, picture, system or device that cannot be used.
         InfraError: the system, disk or device failed.
     """
+    from chatgenbench.evaluate.handed import handed
     from chatgenbench.quiet import quiet
     from chatgenbench.systems import ask, done, ready, resolve
 
@@ -64,7 +65,7 @@ def run_trial(trial: Trial, console: Console) -> bool:
     try:
         with quiet():
             ready(system, benchmark)
-            [(_, answer, spent)] = ask(system, [chat], benchmark.catalog, 1)
+            [(_, answer, spent)] = ask(system, [handed(chat, Path("/"))], benchmark.catalog, 1)
     finally:
         done(system)
     _show(answer, spent, trial, console)

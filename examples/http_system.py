@@ -21,6 +21,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, value):
         self.send_response(200)
+        self.send_header("Content-Type", "application/json")
         self.end_headers()
         self.wfile.write(json.dumps(value).encode())
 

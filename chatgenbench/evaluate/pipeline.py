@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import chatgenbench
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.errors import BenchmarkError, InfraError, RunFolderError, UserError, shorten
+from chatgenbench.evaluate.handed import handed
 from chatgenbench.evaluate.rows import Row, join
 from chatgenbench.evaluate.run import RunFolder, Settings, identity_of, open_run, started, write_json
 from chatgenbench.home import home
@@ -171,7 +172,8 @@ def plan_stage(
         ready(system, benchmark)
         batch = int(getattr(system, "plan_batch", PLAN_BATCH))
         with Journal(folder.plans) as book:
-            for row, (chat, answer, spent) in enumerate(ask(system, todo, benchmark.catalog, batch), 1):
+            chats = (handed(chat, benchmark.root) for chat in todo)
+            for row, (chat, answer, spent) in enumerate(ask(system, chats, benchmark.catalog, batch), 1):
                 book.append(planned(chat.id, answer, spent, prices).model_dump(mode="json"))
                 progress.tick("plan", len(items) - len(todo) + row, len(items))
     finally:

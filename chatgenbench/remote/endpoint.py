@@ -292,7 +292,7 @@ class Model:
             )
         if status == 404:
             raise UserError(
-                f"no such model or address (status 404): check --llm-model '{shorten(self.endpoint.model, 60)}' and "
+                f"no such model or address (status 404): check the name '{shorten(self.endpoint.model, 60)}' and "
                 f"--llm-base-url {shorten(self.endpoint.base_url, 80)}"
             )
         if status != 200:

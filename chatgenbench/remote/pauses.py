@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import random
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from chatgenbench.errors import UserError
 
@@ -29,11 +31,18 @@ MAX_PAUSE, MAX_RETRY_AFTER = 30.0, 120.0
 
 
 def asked(retry_after: str | None) -> float | None:
-    """Seconds that a server asks to wait, if it names a number of them."""
-    try:
-        return None if retry_after is None else max(0.0, float(retry_after))
-    except ValueError:
+    """Seconds that a server asks to wait, if it names a number of them or a date (RFC 9110, 10.2.3)."""
+    if retry_after is None:
         return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        until = parsedate_to_datetime(retry_after)
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
 def pause(attempt: int, first: float, after: float | None, jitter: random.Random) -> float:

@@ -20,7 +20,7 @@ from chatgenbench.evaluate.pipeline import plan_stage
 from chatgenbench.evaluate.run import RunFolder
 from chatgenbench.schema import Outcome
 from chatgenbench.systems import Options, Prices, resolve
-from tests.cli import run
+from tests.cli import run_here
 from tests.systems.wire.servers import command
 
 ROWS = 160
@@ -144,30 +144,42 @@ def test_a_command_that_dies_at_row_137_fails_that_row_and_the_run_goes_on(
 def test_a_newcomer_evaluates_the_example_server(tmp_path: Path) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}/plan"
+    here = f"cmd:{sys.executable} {EXAMPLE.with_name('command_system.py')}"
+    words = ("eval", "--system", url, "--system", here, "--limit", "6", "--no-render", "--price-device", "3.6",
+             "--out", str(tmp_path / "run"))  # fmt: skip
     process = started(EXAMPLE, port, tmp_path)
     try:
-        done = run(
-            "eval", "--system", url, "--system", f"cmd:{sys.executable} {EXAMPLE.with_name('command_system.py')}",
-            "--limit", "6", "--no-render", "--price-device", "3.6", "--out", str(tmp_path / "run"),
-            home=tmp_path / "home",
-        )  # fmt: skip
+        done = run_here(*words, home=tmp_path / "home")
     finally:
         process.kill()
         process.wait()
     assert done.returncode == 0, done.stdout + done.stderr
-    [there, here] = sorted((tmp_path / "run").glob("*/summary.json"), reverse=True)
+    [there, beside] = sorted((tmp_path / "run").glob("*/summary.json"), reverse=True)
     summary = json.loads(there.read_text())
     assert summary["outcomes"] == {"ok": 6}
     assert summary["costs"] == {}
-    costs = json.loads(here.read_text())["costs"]
+    costs = json.loads(beside.read_text())["costs"]
     assert costs["device_seconds"]["rows"] == 6
     assert costs["usd"]["total"] == pytest.approx(costs["device_seconds"]["total"] / 1000)
-    page = here.with_name("report.html").read_text()
+    page = beside.with_name("report.html").read_text()
     assert "Device seconds" in page
     assert "US$" in page
-    again = run("eval", "--system", url, "--limit", "6", "--no-render", "--out", str(tmp_path / "x"), home=tmp_path)
-    assert again.returncode == cli.EXIT_INCOMPLETE
-    assert again.stderr.startswith(f"incomplete: {url} does not answer (ConnectError): start it, then type the command")
+    # the server is gone: a run that has all its answers needs it no more, and others wait for it and for nothing else
+    (tmp_path / "run" / "comparison.html").unlink()
+    there.unlink()
+    again = run_here(*words, home=tmp_path / "home")
+    assert again.returncode == 0, again.stderr
+    assert f"{url} is not there, and has answered every row already: the run goes on without it" in again.stderr
+    assert json.loads(there.read_text())["outcomes"] == {"ok": 6}
+    assert (tmp_path / "run" / "comparison.html").exists()
+    more = ("eval", "--system", url, "--system", "echo", "--limit", "7", "--no-render", "--out", str(tmp_path / "run"))
+    waiting = run_here(*more, home=tmp_path / "home")
+    assert waiting.returncode == cli.EXIT_INCOMPLETE
+    assert f"incomplete: {url} does not answer (ConnectError): start it, then type the command" in waiting.stderr
+    assert json.loads((tmp_path / "run" / "echo" / "summary.json").read_text())["outcomes"] == {"ok": 7}
+    alone = run_here("eval", "--system", url, "--out", str(tmp_path / "x"), home=tmp_path / "home")
+    assert alone.returncode == cli.EXIT_INCOMPLETE
+    assert not (tmp_path / "x").exists()
 
 
 def test_the_example_is_short_and_needs_nothing_but_python() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from chatgenbench.benchmark import Benchmark, Catalog
-from chatgenbench.errors import BenchmarkError, PlanError, UserError, shorten
+from chatgenbench.errors import PlanError, UserError, shorten
 from chatgenbench.schema import Costs, Demonstration, Failure, FreestyleInput, Plan
 from chatgenbench.systems.answers import Reader
 from chatgenbench.systems.causal import seed_of
@@ -77,15 +77,9 @@ class ChatGen:
 
     def _turns(self, chat: FreestyleInput) -> list[Turn]:
         system = self._instructions["sys_multimodal" if chat.images else "sys_singlemodal"]
-        turns = [Turn(m.role, m.text, tuple(self._picture(name) for name in m.images)) for m in chat.messages]
+        turns = [Turn(m.role, m.text, tuple(self._root / name for name in m.images)) for m in chat.messages]
         first = turns[0]
         return [Turn(first.role, f"{system.strip()}\n{first.text}", first.pictures), *turns[1:]]
-
-    def _picture(self, name: str) -> Path:
-        path = (self._root / name).resolve()
-        if not path.is_relative_to(self._root.resolve()):
-            raise BenchmarkError(f"the reference picture '{name}' lies outside the benchmark's folder")
-        return path
 
 
 def fetch(spec: str) -> tuple[Path, str]:

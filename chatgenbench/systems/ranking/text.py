@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +31,7 @@ class Lexical:
     def __init__(self, documents: Sequence[str]) -> None:
         import bm25s
 
+        logging.getLogger("bm25s").setLevel(logging.WARNING)  # its import turns debugging on
         self._count = len(documents)
         self._index: Any = None
         tokens = _words(documents)

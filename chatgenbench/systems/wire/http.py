@@ -31,7 +31,8 @@ from chatgenbench.systems.wire.settle import quoted, settle
 AUTH = "CHATGENBENCH_SYSTEM_AUTH"
 #: Attempts for one batch, bytes of an answer that are read, and seconds for `prepare`.
 ATTEMPTS, MAX_BODY, PREPARE_TIME = 4, 32 * 1024 * 1024, 1800.0
-_BUSY = frozenset({408, 425, 429, 502, 503, 504})
+_TOO_MANY = 429
+_BUSY = frozenset({408, 425, _TOO_MANY, 502, 503, 504})
 
 
 class HttpSystem:
@@ -49,7 +50,7 @@ class HttpSystem:
 
     def __init__(self, address: str, benchmark: Benchmark, timeout: float) -> None:
         self._url = checked(address)
-        self._address, self._timeout = address.rstrip("/"), timeout
+        self._address, self._timeout = address, timeout  # a slash at its end is the server's to want
         self._benchmark, self._reader = benchmark, Reader(benchmark.catalog)
         self._headers = _headers(self._url)
         self._first_pause = patience()
@@ -76,7 +77,9 @@ class HttpSystem:
         except StopRun as stop:
             raise stop.error from None
         except UnansweredError as why:
-            raise SystemGoneError(one_line(f"{self._address}/prepare: {why}; type the command again")) from None
+            raise SystemGoneError(
+                one_line(f"{self._address.rstrip('/')}/prepare: {why}; type the command again")
+            ) from None
 
     def plan(self, inputs: Sequence[FreestyleInput]) -> Iterator[Answered]:
         return self._careful.plan(inputs)
@@ -134,7 +137,8 @@ class HttpSystem:
                 break
             await asyncio.sleep(pause(attempt, self._first_pause, after, jitter))
         if gone:
-            said = f"{shorten(self._address, 80)} does not answer ({why}): start it, then type the command again"
+            how = "wait until it is less busy" if why == f"status {_TOO_MANY}" else "start it"
+            said = f"{shorten(self._address, 80)} does not answer ({why}): {how}, then type the command again"
             raise StopRun(SystemGoneError(said))
         raise UnansweredError(f"{why}, {ATTEMPTS} times")
 
@@ -146,7 +150,9 @@ class HttpSystem:
             local = _is_loopback(self._url.host)
             self._http = httpx.AsyncClient(headers=self._headers, timeout=None, trust_env=not local)
         try:
-            sent = await send(self._http, method, self._address + path, body, timeout, MAX_BODY)
+            sent = await send(
+                self._http, method, self._address.rstrip("/") + path if path else self._address, body, timeout, MAX_BODY
+            )
         except NoAnswerError as error:
             if str(error) == "TimeoutError":  # a second try would take as long
                 raise UnansweredError(f"no answer within {timeout:g} s") from None

@@ -261,6 +261,15 @@ def test_what_no_other_chat_would_change_stops_at_once(status: int, message: str
     assert len(server.requests) == 1
 
 
+def test_a_slash_at_the_end_of_an_address_is_the_servers_to_want(benchmark: Benchmark) -> None:
+    with Server(lambda request: (200, {"answers": answers(request)} if "inputs" in request else {})) as server:
+        system = resolve(server.url + "/", benchmark, 0)
+        system.prepare(benchmark.catalog, ())
+        list(system.plan([benchmark.items[0].input]))
+        done(system)
+    assert server.paths == ["/plan/"]
+
+
 @pytest.mark.parametrize(
     ("info", "message"),
     [
