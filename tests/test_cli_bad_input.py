@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from chatgenbench.benchmark import load_benchmark
-from tests.cli import PROGRAM, environment, lines, run
+from tests.cli import PROGRAM, environment, lines, run, run_here
 
 
 def refused(*arguments: str, home: Path, code: int = 1) -> str:
-    done = run(*arguments, home=home)
+    done = run_here(*arguments, home=home)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr
@@ -81,7 +81,7 @@ def test_bad_rows_fail_alone_and_stay_in_the_denominator(tmp_path: Path) -> None
     rows = [row(i.id, **c) for i, c in zip(items, changes, strict=False)] + [row(items[6].id)]
     file = predictions(tmp_path / "plans.csv", rows)
     out = tmp_path / "run"
-    done = run("eval", "--system", str(file), "--limit", "8", "--out", str(out), home=tmp_path)
+    done = run_here("eval", "--system", str(file), "--limit", "8", "--out", str(out), home=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = {r["id"]: r for r in csv.DictReader((out / "submission.csv").open(newline=""))}
     assert len(lines) == 8
@@ -100,7 +100,7 @@ def test_bad_rows_fail_alone_and_stay_in_the_denominator(tmp_path: Path) -> None
 def test_a_hundred_megabyte_cell_is_one_failed_row(tmp_path: Path) -> None:
     items = load_benchmark("miniature").subset(2)
     file = predictions(tmp_path / "plans.csv", [row(items[0].id, prompt="x" * 100_000_000), row(items[1].id)])
-    done = run("eval", "--system", str(file), "--limit", "2", "--out", str(tmp_path / "run"), home=tmp_path)
+    done = run_here("eval", "--system", str(file), "--limit", "2", "--out", str(tmp_path / "run"), home=tmp_path)
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["outcomes"] == {"system-failed": 1, "ok": 1}
@@ -117,14 +117,14 @@ def test_a_full_disk_during_render_keeps_what_is_done_and_goes_on_later(tmp_path
     command = ["eval", "--system", "oracle", "--limit", "8", "--batch-size", "1", "--pool", str(small)]
     command += ["--out", str(tmp_path / "run")]
     try:
-        full = run(*command, home=tmp_path)
+        full = run_here(*command, home=tmp_path)
         assert full.returncode == 3, full.stdout + full.stderr
         assert "Traceback" not in full.stderr
         kept = list(small.rglob("*.png"))
         assert 0 < len(kept) < 8
         assert not list(small.glob(".staging/*"))
         subprocess.run(["mount", "-o", "remount,size=4m", str(small)], check=True)
-        again = run(*command, home=tmp_path)
+        again = run_here(*command, home=tmp_path)
         assert again.returncode == 0, again.stdout + again.stderr
         assert json.loads((tmp_path / "run" / "summary.json").read_text())["outcomes"] == {"ok": 8}
         assert set(kept) < set(small.rglob("*.png"))
@@ -134,11 +134,11 @@ def test_a_full_disk_during_render_keeps_what_is_done_and_goes_on_later(tmp_path
 
 def test_a_broken_picture_in_the_pool_is_drawn_again(tmp_path: Path) -> None:
     command = ["eval", "--system", "oracle", "--limit", "2", "--out", str(tmp_path / "run")]
-    assert run(*command, home=tmp_path).returncode == 0
+    assert run_here(*command, home=tmp_path).returncode == 0
     picture = next((tmp_path / "pool").rglob("*.png"))
     whole = picture.read_bytes()
     picture.write_bytes(whole[:100])
-    assert run(*command, home=tmp_path).returncode == 0
+    assert run_here(*command, home=tmp_path).returncode == 0
     assert picture.read_bytes() == whole
 
 
@@ -165,14 +165,16 @@ def test_lists_name_what_can_be_used(tmp_path: Path) -> None:
         "metrics": "imagereward",
     }
     for command, words in expected.items():
-        done = run(command, home=tmp_path)
+        done = run_here(command, home=tmp_path)
         assert done.returncode == 0, done.stderr
         assert words in done.stdout
-    assert "77 tokens" in run("metrics", "clipscore", home=tmp_path).stdout
+    assert "77 tokens" in run_here("metrics", "clipscore", home=tmp_path).stdout
 
 
 def test_a_dry_run_starts_nothing(tmp_path: Path) -> None:
-    done = run("eval", "--system", "oracle", "--limit", "6", "--dry-run", "--out", str(tmp_path / "run"), home=tmp_path)
+    done = run_here(
+        "eval", "--system", "oracle", "--limit", "6", "--dry-run", "--out", str(tmp_path / "run"), home=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert "to draw" in done.stdout
     assert "draw a few first" in " ".join(done.stdout.split())
@@ -207,7 +209,7 @@ def test_ctrl_c_says_that_nothing_is_lost_and_what_to_type(tmp_path: Path) -> No
 
 def test_damaged_run_files_are_named(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    assert run("eval", "--system", "oracle", "--limit", "2", "--out", str(out), home=tmp_path).returncode == 0
+    assert run_here("eval", "--system", "oracle", "--limit", "2", "--out", str(out), home=tmp_path).returncode == 0
     plans = (out / "plans.jsonl").read_text()
     (out / "plans.jsonl").write_text(plans + '{"item": "sup-007"}\n')
     assert "plans.jsonl, line 3 is damaged" in refused("report", str(out), home=tmp_path)
@@ -221,9 +223,11 @@ def test_damaged_run_files_are_named(tmp_path: Path) -> None:
 def test_one_unfinished_run_hides_no_finished_one(tmp_path: Path) -> None:
     out = tmp_path / "runs"
     for name in ("oracle", "popular"):
-        assert run("eval", "--system", name, "--limit", "2", "--out", str(out / name), home=tmp_path).returncode == 0
+        assert (
+            run_here("eval", "--system", name, "--limit", "2", "--out", str(out / name), home=tmp_path).returncode == 0
+        )
     (out / "popular" / "summary.json").unlink()
-    done = run("report", str(out), home=tmp_path)
+    done = run_here("report", str(out), home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "oracle" in done.stdout
     assert "left out" in done.stderr
@@ -234,7 +238,7 @@ def test_a_mended_predictions_file_is_told_from_the_one_that_was_run(tmp_path: P
     items = load_benchmark("miniature").subset(1)
     command = ("eval", "--limit", "1", "--out", str(tmp_path / "run"), "--system", str(tmp_path / "plans.csv"))
     predictions(tmp_path / "plans.csv", [row(items[0].id, model="nope")])
-    assert run(*command, home=tmp_path).returncode == 0
+    assert run_here(*command, home=tmp_path).returncode == 0
     predictions(tmp_path / "plans.csv", [row(items[0].id)])
     assert "the system changed since this run began" in refused(*command, home=tmp_path)
     assert "the system changed since this run began" in refused(*command, "--dry-run", home=tmp_path)
@@ -253,7 +257,7 @@ def test_what_a_system_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
         tmp_path / "plans.csv", [row(items[0].id, model="\x1b[2J\x1b]0;owned\x07", prompt="a \x1b[31mfox")]
     )
     out = tmp_path / "run"
-    done = run("eval", "--system", str(file), "--limit", "1", "--out", str(out), home=tmp_path)
+    done = run_here("eval", "--system", str(file), "--limit", "1", "--out", str(out), home=tmp_path)
     assert "unknown model" in done.stdout
     assert "\x1b[2J" not in done.stdout + done.stderr
     assert "\x1b" not in (out / "submission.csv").read_text()
@@ -289,7 +293,7 @@ def test_a_benchmark_with_a_model_twice_is_refused_and_blank_lines_are_not(tmp_p
     folder = benchmark_folder(tmp_path)
     catalog = (folder / "catalog.jsonl").read_text()
     (folder / "catalog.jsonl").write_text(catalog + "\n\n")
-    assert run("models", "--benchmark", str(folder), home=tmp_path).returncode == 0
+    assert run_here("models", "--benchmark", str(folder), home=tmp_path).returncode == 0
     (folder / "catalog.jsonl").write_text(catalog + catalog.splitlines()[0] + "\n")
     assert "stands twice" in refused("models", "--benchmark", str(folder), home=tmp_path)
 

@@ -57,6 +57,7 @@ def run(
     device: str = "auto",
     cheap: bool = False,
     scorers: Mapping[str, Scorer] | None = None,
+    machine: bool = True,
 ) -> list[Check]:
     """Check preparation of pictures, tokenizers, and metrics with their weights; always in the same order.
 
@@ -68,6 +69,7 @@ def run(
         device: as for `t2imetrics.load`.
         cheap: without loading anything: pictures, tokenizers, and one row of each metric in `scorers`.
         scorers: metrics that are loaded already; only these are checked then, and no weights are read.
+        machine: whether pictures and tokenizers are checked; False where a call before this one has done it.
 
     Raises:
         UnknownMetricError: a name that is no metric.
@@ -75,8 +77,10 @@ def run(
     for name in names or ():
         if name not in known_names() and name not in (scorers or {}):
             raise UnknownMetricError(name, known_names())
-    checks = [_check("pixels", what, fault) for what, fault in pixels.checks().items()]
-    checks += [_check("tokens", what, fault) for what, fault in texts.checks().items()]
+    checks: list[Check] = []
+    if machine:
+        checks += [_check("pixels", what, fault) for what, fault in pixels.checks().items()]
+        checks += [_check("tokens", what, fault) for what, fault in texts.checks().items()]
     rules = Rules(cheap, may_record=all(check.ok for check in checks))
     if scorers is not None:
         given = [(name, scorer) for name, scorer in scorers.items() if names is None or name in names]

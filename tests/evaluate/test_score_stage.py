@@ -18,25 +18,16 @@ from t2imetrics._weights import miniature_home, sha256_of
 
 from chatgenbench.benchmark import load_benchmark
 from chatgenbench.errors import RunFolderError, UserError
-from chatgenbench.evaluate import score
+from chatgenbench.evaluate import score, summary
 from chatgenbench.evaluate.features import FeatureStore
 from chatgenbench.evaluate.look import Look, checked
 from chatgenbench.evaluate.rows import Row, join
 from chatgenbench.evaluate.run import RunFolder
 from chatgenbench.evaluate.score import Scorers
 from chatgenbench.render import Pool
-from tests.cli import environment, run
+from tests.cli import run_here
 
 LIMIT = 3
-
-EARLIER = """
-import sys
-from chatgenbench.evaluate import score
-score.SCORING = 1
-from chatgenbench.cli import main
-sys.argv = ["chatgenbench", *sys.argv[1:]]
-main()
-"""
 
 THEIRS = """
 from dataclasses import replace
@@ -67,7 +58,7 @@ class Done:
         return ["eval", "--system", "oracle", "--limit", str(LIMIT), "--out", str(self.out), *more]
 
     def again(self, *more: str) -> subprocess.CompletedProcess[str]:
-        return run(*self.command(*more), home=self.home)
+        return run_here(*self.command(*more), home=self.home)
 
     def refused(self, *more: str) -> str:
         """The one line that this command is refused with."""
@@ -115,23 +106,25 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (site / "theirs-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
     points = "[t2imetrics.metrics]\nsingle = theirs:Single\nwhole = theirs:Whole\n"
     (site / "theirs-1.0.dist-info" / "entry_points.txt").write_text(points)
-    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.delitem(sys.modules, "theirs", raising=False)
 
 
 # --- what a value rests on -------------------------------------------------------------------------------------
 
 
-def test_a_run_scored_by_an_earlier_version_is_refused_by_reports_and_scored_anew(finished: Done, copied: Done) -> None:
+def test_a_run_scored_by_an_earlier_version_is_refused_by_reports_and_scored_anew(
+    finished: Done, copied: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("scores.jsonl", "scores.parquet", "summary.json"):
         (copied.out / name).unlink()
-    earlier = subprocess.run(
-        [sys.executable, "-c", EARLIER, *copied.command()], capture_output=True, text=True, check=False,
-        env=environment(copied.home),
-    )  # fmt: skip
-    assert earlier.returncode == 0, earlier.stderr
+    with monkeypatch.context() as earlier:
+        earlier.setattr(score, "SCORING", 1)
+        earlier.setattr(summary, "SCORING", 1)
+        assert copied.again().returncode == 0
     old = copied.lines()
     copied.journal.write_text("".join(json.dumps(r | {"values": [0.25] * LIMIT}) + "\n" for r in old))
-    told = run("report", str(copied.out), home=copied.home)
+    told = run_here("report", str(copied.out), home=copied.home)
     assert told.returncode == 1
     assert "scored by another version of chatgenbench: type its eval command again" in told.stderr
     assert copied.again().returncode == 0
@@ -139,7 +132,7 @@ def test_a_run_scored_by_an_earlier_version_is_refused_by_reports_and_scored_ane
     now, expected = (pd.read_parquet(done.out / "scores.parquet") for done in (copied, finished))
     pd.testing.assert_frame_equal(now, expected, check_exact=True)
     assert copied.summary["metrics"] == finished.summary["metrics"]
-    assert run("report", str(copied.out), home=copied.home).returncode == 0
+    assert run_here("report", str(copied.out), home=copied.home).returncode == 0
 
 
 def test_a_mark_changes_with_failed_value_unit_and_scoring_version(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +275,7 @@ def test_a_damaged_score_is_told_with_its_line(copied: Done) -> None:
 
 def test_a_run_of_one_item_has_the_headings_of_any_other(tmp_path: Path) -> None:
     out = str(tmp_path / "run")
-    done = run(
+    done = run_here(
         "eval", "--system", "oracle", "--limit", "1", "--metric", "clipscore", "--out", out, home=tmp_path / "home"
     )
     assert done.returncode == 0, done.stderr
