@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from chatgenbench.dates import today
-from chatgenbench.errors import UserError, shorten
+from chatgenbench.errors import UserError
+from chatgenbench.remote.address import bare
 
 if TYPE_CHECKING:
     from chatgenbench.build_commands import Request
@@ -40,20 +40,3 @@ def check(request: Request) -> None:
     if request.budget is not None and not (request.llm_price_in or request.llm_price_out):
         raise UserError("--budget needs prices to be kept to: give --llm-price-in and --llm-price-out")
     today()
-
-
-def bare(address: str) -> str:
-    """An endpoint's address without user name, password or query, where some people keep keys.
-
-    Raises:
-        UserError: it is no http(s) address.
-    """
-    try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        told = shorten(address.rpartition("@")[2], 60)
-        raise UserError(f"--llm-base-url '{told}' is no address: type http(s)://HOST[:PORT]/v1")
-    return f"{parts.scheme}://{parts.hostname}{f':{port}' if port else ''}{parts.path}"

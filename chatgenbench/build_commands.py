@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from chatgenbench.build_checks import LOCAL, bare, check
+from chatgenbench.build_checks import LOCAL, check
 from chatgenbench.dates import today
 from chatgenbench.errors import UserError
+from chatgenbench.remote.address import bare
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -298,6 +298,18 @@ def _console() -> Console:
     return Console()
 
 
+def _check_words() -> None:
+    """UserError for words that no file of ours could hold: Python reads bytes that are no UTF-8 as lone surrogates."""
+    from chatgenbench.errors import UserError, shorten
+
+    for word in sys.argv[1:]:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            told = shorten(word.encode("utf-8", "replace").decode(), 80)
+            raise UserError(f"'{told}' is not UTF-8: type it in a terminal that is, or rename it") from None
+
+
 def main() -> None:
     """Entry point: turns our errors into one line and an exit code, and Ctrl-C into a promise kept."""
     from chatgenbench.errors import ChatGenBenchError, InfraError
@@ -307,6 +319,7 @@ def main() -> None:
     # matrices of the intervals are small: more BLAS threads only wait for one another, minutes of it on a busy machine
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
+        _check_words()
         app(standalone_mode=True)
     except SystemExit as stop:
         if stop.code == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this

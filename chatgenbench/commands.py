@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatgenbench.benchmark import Benchmark, load_benchmark
-from chatgenbench.errors import InfraError, RunFolderError, SystemGoneError, UserError
+from chatgenbench.errors import InfraError, RunFolderError, SystemGoneError, UserError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -389,9 +389,9 @@ def print_rows(console: Console, title: str, head: tuple[str, ...], rows: Sequen
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title)
+    table = Table(title=Text(printable(title)))
     for i, name in enumerate(head):  # the first column is what people copy: never cut
         table.add_column(name, no_wrap=i == 0, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
     console.print(table)

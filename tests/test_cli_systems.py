@@ -11,7 +11,7 @@ from rich.console import Console
 from chatgenbench.errors import UserError
 from chatgenbench.systems import Options
 from chatgenbench.systems_commands import Trial, chat_of, list_systems, run_trial
-from tests.cli import run
+from tests.cli import run, run_here
 
 
 def trial(*chat: str, name: str = "echo", images: tuple[Path, ...] = (), draw: Path | None = None) -> Trial:
@@ -49,6 +49,18 @@ def test_turns_and_pictures_make_the_kind_of_chat(tmp_path: Path) -> None:
         chat_of(trial("a cow", "which?"))
     with pytest.raises(UserError, match="no such file"):
         chat_of(trial("a cow", images=(tmp_path / "gone.png",)))
+
+
+def test_words_that_are_no_utf8_are_one_line_and_nothing_a_terminal_obeys_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = run_here("systems", "try", "echo", "caf\udce9", home=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: 'caf?' is not UTF-8: type it in a terminal that is, or rename it\n"
+    monkeypatch.chdir(tmp_path)
+    done = run_here("systems", "try", "echo", "a \x1b[31mred\x07 cow", home=tmp_path)
+    assert done.returncode == 0
+    assert "a \ufffd[31mred\ufffd cow" in done.stdout
 
 
 def test_a_system_that_has_no_plan_says_why(tmp_path: Path) -> None:

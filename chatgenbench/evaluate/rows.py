@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from chatgenbench.benchmark import Benchmark
 from chatgenbench.evaluate.run import RunFolder, TextSource
 from chatgenbench.schema import Demonstration, DrawnRow, Item, Outcome, Plan, PlannedRow
+from chatgenbench.systems.answers import kind_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,13 @@ class Row:
     @property
     def reason(self) -> str | None:
         return self.planned.reason or (self.drawn.reason if self.drawn else None)
+
+    @property
+    def failure(self) -> str | None:
+        """What kind of failure it is (`systems.answers.kinds`); None for a row that is ok."""
+        if self.outcome is Outcome.OK:
+            return None
+        return "not-drawn" if self.planned.outcome is Outcome.OK else kind_of(self.planned.reason or "")
 
     @property
     def plan(self) -> Plan | None:

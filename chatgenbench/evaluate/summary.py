@@ -69,6 +69,7 @@ def summarise(
         "incomplete": int((~known).sum()),
         "outcomes": dict(Counter(str(row.outcome) for row in rows)),
         "notes": dict(Counter(row.planned.note for row in rows if row.planned.note).most_common(50)),
+        "failures": dict(Counter(row.failure for row in rows if row.failure).most_common()),
         "reasons": dict(Counter(row.reason for row in rows if row.reason).most_common(50)),
         "approximated_samplers": dict(Counter(r.drawn.approximated for r in rows if r.drawn and r.drawn.approximated)),
         "metrics": whole,

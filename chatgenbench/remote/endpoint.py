@@ -19,9 +19,10 @@ import httpx
 
 from chatgenbench.errors import InfraError, UserError, shorten
 from chatgenbench.remote import completion
+from chatgenbench.remote.address import bare
 from chatgenbench.remote.journal import Journal
 from chatgenbench.remote.pauses import asked, pause
-from chatgenbench.remote.post import NoAnswerError, Received, send
+from chatgenbench.remote.post import NoAnswerError, Received, client, send
 from chatgenbench.schema import digest_of
 
 ATTEMPTS = 6
@@ -125,7 +126,7 @@ class Model:
         self._promised = 0.0
         self._settled = asyncio.Condition()
         self.asked = 0
-        self._http = httpx.AsyncClient(headers=headers, timeout=endpoint.timeout, follow_redirects=False)
+        self._http = client(headers)
         for known in self._journal.keys():  # noqa: SIM118
             self.spent += self._cost(self._journal.get(known) or {})
 
@@ -293,7 +294,7 @@ class Model:
         if status == 404:
             raise UserError(
                 f"no such model or address (status 404): check the name '{shorten(self.endpoint.model, 60)}' and "
-                f"--llm-base-url {shorten(self.endpoint.base_url, 80)}"
+                f"--llm-base-url {shorten(bare(self.endpoint.base_url), 80)}"
             )
         if status != 200:
             raise UserError(
@@ -354,4 +355,6 @@ def _headers(address: str) -> dict[str, str]:
 
 
 def _no_address(address: str) -> UserError:
-    return UserError(f"no language model's endpoint can be at {shorten(address, 80)!r}: check --llm-base-url")
+    return UserError(
+        f"no language model's endpoint can be at {shorten(address.rpartition('@')[2], 80)!r}: check --llm-base-url"
+    )

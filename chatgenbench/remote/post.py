@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+
+from chatgenbench.errors import UserError, shorten
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,23 @@ class NoAnswerError(Exception):
     def __init__(self, why: str, reached: bool) -> None:
         super().__init__(why)
         self.reached = reached
+
+
+def client(headers: Mapping[str, str], proxies: bool = True) -> httpx.AsyncClient:
+    """Connections without a time limit of their own; `proxies`: the environment's are used.
+
+    Raises:
+        UserError: proxies or certificates of the environment that cannot be used.
+    """
+    try:
+        trusted = httpx.create_ssl_context()
+        return httpx.AsyncClient(headers=headers, timeout=None, verify=trusted, trust_env=proxies)
+    except OSError as error:
+        why = shorten(str(error.strerror or error), 80)
+        raise UserError(f"$SSL_CERT_FILE or $SSL_CERT_DIR cannot be used ({why}): mend it, or unset it") from None
+    except (ValueError, httpx.InvalidURL) as error:
+        named = "$HTTP_PROXY, $HTTPS_PROXY and $ALL_PROXY"
+        raise UserError(f"the environment's proxies cannot be used ({type(error).__name__}): mend {named}") from None
 
 
 async def send(
@@ -53,7 +73,7 @@ async def send(
     except httpx.UnsupportedProtocol:
         raise
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-        raise NoAnswerError(type(error).__name__, reached=False) from None
+        raise NoAnswerError(_distrust(error) or type(error).__name__, reached=False) from None
     except zlib.error:
         raise NoAnswerError("its compression is broken", reached=True) from None
     except (httpx.TransportError, OSError) as error:  # TimeoutError is an OSError
@@ -80,3 +100,12 @@ def _unpacker(encoding: str) -> Callable[[bytes, int], bytes]:
     if name in ("gzip", "x-gzip", "deflate"):
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress
     raise NoAnswerError(f"packed as {name[:40]!r}", reached=True)
+
+
+def _distrust(error: BaseException | None) -> str:
+    """What is wrong with a server's certificate, if that is why there is no connection."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {error.verify_message}; $SSL_CERT_FILE can name whom to trust"
+        error = error.__cause__ or error.__context__
+    return ""

@@ -11,6 +11,7 @@ from chatgenbench.evaluate.summary import HEADLINE
 from chatgenbench.report import links, numbers
 from chatgenbench.report.data import RunData
 from chatgenbench.report.index import reason_of
+from chatgenbench.systems.answers import KINDS, OTHER_KINDS
 
 #: Items named in the table; the link leads to all.
 EXAMPLES = 3
@@ -30,6 +31,22 @@ def failure_rows(run: RunData) -> list[dict[str, Any]]:
             "examples": links.items([row.item.id for row in rows[:EXAMPLES]]),
         }
         for (outcome, reason), rows in ordered
+    ]  # fmt: skip
+
+
+def kind_rows(run: RunData) -> list[dict[str, Any]]:
+    """One entry per kind of failure, most frequent first: what it means, count, link to the rows, an example."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in run.rows:
+        if row.failure is not None:
+            groups[row.failure].append(row)
+    meanings = KINDS | OTHER_KINDS
+    return [
+        {
+            "kind": kind, "meaning": meanings[kind], "count": len(rows), "link": links.rows(("failure", kind)),
+            "example": links.items([rows[0].item.id])[0],
+        }
+        for kind, rows in sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0]))
     ]  # fmt: skip
 
 

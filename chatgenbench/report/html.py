@@ -16,7 +16,7 @@ from chatgenbench.report.certificate import certificate_view
 from chatgenbench.report.charts import interval_chart
 from chatgenbench.report.cost import cost
 from chatgenbench.report.data import PictureOf, RunData, read_run
-from chatgenbench.report.failures import failure_rows
+from chatgenbench.report.failures import failure_rows, kind_rows
 from chatgenbench.report.index import index, parts
 from chatgenbench.report.page import write_page
 from chatgenbench.report.rungs import derived, ladder_view
@@ -54,7 +54,8 @@ def write_report(
         page, "report.html.j2", "gallery.js", pictures_beside=beside,
         heading=f"{run.name} on {notes.benchmark(run.summary)}", run=run, label=notes.label(run.summary),
         facts=facts(run.summary), troubles=notes.troubles(run.summary), metrics=metric_views(run),
-        every=every_metric(run), slices=slice_tables(run), failures=failure_rows(run), pictured=run.pictured,
+        every=every_metric(run), slices=slice_tables(run), failures=failure_rows(run), kinds=kind_rows(run),
+        pictured=run.pictured,
         index=rows, parts=parts(cards), choices=filter_choices(rows), beside=beside,
         ladder=known and ladder_view(run, known), stale=ladder is not None and not fresh,
         cost=cost(run, benchmark), ledger=ledger_rows(run),

@@ -79,6 +79,7 @@ def facets(run: RunData, benchmark: Benchmark) -> list[dict[str, Any]]:
     readers: dict[str, Callable[[Row], str | None]] = {
         **{name: (lambda row, name=name: row.slices.get(name)) for name in names},  # type: ignore[misc]
         "outcome": lambda row: str(row.outcome),
+        "failure": lambda row: row.failure,
         "reason": reason_of,
         "choice": lambda row: choice_of(row, benchmark.catalog),
         "model": lambda row: model_of(row.plan, benchmark) if row.plan else None,
@@ -86,7 +87,7 @@ def facets(run: RunData, benchmark: Benchmark) -> list[dict[str, Any]]:
         "approximated": lambda row: row.drawn.approximated if row.drawn else None,
     }
     titles = {"choice": "model choice", "model": "chosen model", "gold_model": "human's model"}
-    first = ("split", "kind", "outcome", "reason", "choice", "model", "gold_model", "approximated")
+    first = ("split", "kind", "outcome", "failure", "reason", "choice", "model", "gold_model", "approximated")
     order = [*first, *(name for name in names if name not in first)]
     return [
         found for name in order

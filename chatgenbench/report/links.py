@@ -1,8 +1,8 @@
 """Links from a claim to exactly its rows: the gallery's filters, written into a page's fragment.
 
-A link is `#name=value&...`.  Names are facets (`outcome`, `reason`, `choice`, ...; the same name twice means either),
-columns (`clipscore=0` for a value, `clipscore=10..20` for a range), `item`, `text`, `sort`, `order` and `page`;
-gallery.js reads them.
+A link is `#name=value&...`.  Names are facets (`outcome`, `failure`, `reason`, `choice`, ...; the same name
+twice means either), columns (`clipscore=0` for a value, `clipscore=10..20` for a range), `item`, `text`, `sort`,
+`order` and `page`; gallery.js reads them.
 """
 
 from __future__ import annotations

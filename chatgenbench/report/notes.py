@@ -102,7 +102,9 @@ def troubles(summary: Summary) -> list[str]:
     if reasons := summary["reasons"]:
         most = "; ".join(f"{count}× {reason}" for reason, count in list(reasons.items())[:MOST_REASONS])
         more = len(reasons) - MOST_REASONS
-        lines.append(f"reasons: {most}" + (f"; and {more} more kinds, see the report" if more > 0 else ""))
+        lines.append(f"reasons: {most}" + (f"; and {more} more, see the report" if more > 0 else ""))
+        if more > 0 and (found := summary.get("failures")):
+            lines.append("kinds: " + ", ".join(f"{count} {kind}" for kind, count in found.items()))
     for note, count in summary.get("notes", {}).items():
         lines.append(f"{_rows(count)}: {note}")
     lines += [str(rule) for rule in summary["run"].get("bases", {}).values()]

@@ -117,8 +117,9 @@ def _collect(system: System, batch: Sequence[FreestyleInput]) -> tuple[list[obje
     """As many answers as inputs, of whatever type; or those given before the system stopped the run."""
     answers: list[object] = []
     try:
+        own = [chat.model_copy(deep=True) for chat in batch]  # whatever a system does with them, rows keep their ids
         # one more than asked for is enough to know: an endless generator must not hang the run
-        for answer in islice(system.plan(batch), len(batch) + 1):
+        for answer in islice(system.plan(own), len(batch) + 1):
             answers.append(answer)
     except KeyboardInterrupt:
         raise

@@ -67,6 +67,7 @@ def resolve(spec: str, benchmark: Benchmark, seed: int, options: Options = DEFAU
         UserError: a module, object, entry point or address that cannot be loaded or is no system.
         InfraError: a server that is not there.
     """
+    spec = spec.strip()
     if is_composed(spec):
         return compose(spec, benchmark, seed, lambda part: resolve(part, benchmark, seed, options))
     if spec in BUILTINS:

@@ -103,13 +103,17 @@ def test_filters_sorts_and_search_keep_their_state_in_the_address(view: Any, pag
 
 def test_a_claim_leads_to_its_rows(view: Any, pages: dict[str, Path]) -> None:
     opened(view, pages["inside"])
-    count = view.locator("#failures td a").first
+    kind = view.get_by_role("row", name="other").locator("a").first
+    rows = int(kind.inner_text())
+    kind.click()
+    assert where(view) == f"1–{min(rows, 24)} of {rows} items"
+    count = view.locator("#reasons td a").first
     rows = int(count.inner_text())
     count.click()
     assert where(view) == f"1–{rows} of {rows} items"
     assert view.locator(".card .badge").all_inner_texts() == ["system-failed"] * rows
     assert view.get_by_label("reason").input_value() == "answer is not JSON & <b>bold</b>"
-    view.locator("#failures td a").nth(1).click()
+    view.locator("#reasons td a").nth(1).click()
     view.wait_for_function("() => location.hash.startsWith('#item=')")
     assert len(shown(view)) == 1
     assert view.locator("#only").inner_text() == f"Only rows where item is {shown(view)[0]}."

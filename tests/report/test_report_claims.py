@@ -13,7 +13,7 @@ import pytest
 from chatgenbench.report import cost, links, write_report
 from chatgenbench.report.cards import gallery
 from chatgenbench.report.data import RunData, read_run
-from chatgenbench.report.failures import failure_rows
+from chatgenbench.report.failures import failure_rows, kind_rows
 from chatgenbench.report.html import every_metric, slice_tables
 from chatgenbench.report.index import index
 from chatgenbench.report.rungs import derived, ladder_view
@@ -83,6 +83,14 @@ def test_every_failure_links_to_its_rows_and_says_what_it_scored(made: Any) -> N
         assert matching(run, made.benchmark, row["examples"][0]["link"]) == 1
         assert "BERTScore" in row["scored"]
         assert "Model top-1 0.0%" in row["scored"]
+
+
+def test_every_kind_of_failure_links_to_its_rows_and_an_example(made: Any) -> None:
+    run = run_of(made, "weak")
+    [row] = kind_rows(run)
+    assert (row["kind"], row["count"]) == ("other", 2)
+    assert matching(run, made.benchmark, row["link"]) == 2
+    assert matching(run, made.benchmark, row["example"]["link"]) == 1
 
 
 def test_shares_and_slices_link_to_exactly_their_rows(made: Any) -> None:

@@ -212,3 +212,15 @@ ANYTHING = st.recursive(
 def test_any_answers_give_one_row_per_input(benchmark: Benchmark, answers: list[object], batch_size: int) -> None:
     found = asked(benchmark, lambda batch: answers, batch_size)
     assert all(isinstance(f, Plan) or 0 < len(f.reason) <= 300 for f in found)
+
+
+def test_a_system_may_change_what_it_is_handed(benchmark: Benchmark) -> None:
+    def answer(batch: Sequence[FreestyleInput]) -> list[Plan]:
+        for chat in batch:
+            object.__setattr__(chat, "id", "another")
+        return [PLAN for _ in batch]
+
+    chats = [item.input for item in benchmark.items]
+    before = [chat.id for chat in chats]
+    assert len(asked(benchmark, answer)) == len(before)
+    assert [chat.id for chat in chats] == before

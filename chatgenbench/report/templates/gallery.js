@@ -139,7 +139,7 @@ function draw(row) {
   const one = card(row);
   const id = index.ids[row];
   const [outcome, reason] = [facetOf(row, "outcome"), facetOf(row, "reason")];
-  const about = index.facets.filter((f) => !["outcome", "reason", "model", "gold_model", "approximated", "choice"].includes(f.key))
+  const about = index.facets.filter((f) => !["outcome", "failure", "reason", "model", "gold_model", "approximated", "choice"].includes(f.key))
     .map((f) => [f, facetOf(row, f.key)]).filter(([, value]) => value !== null)
     .map(([f, value]) => ["split", "kind"].includes(f.key) ? value : `${f.title}: ${value}`);
   const link = el("a", { href: `#${new URLSearchParams([["item", id]])}` }, id);

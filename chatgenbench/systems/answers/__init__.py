@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatgenbench.systems.answers.kinds import KINDS, AnswerError
+from chatgenbench.systems.answers.kinds import KINDS, OTHER_KINDS, AnswerError, kind_of
 from chatgenbench.systems.answers.reader import Reader
 
-__all__ = ["KINDS", "AnswerError", "Reader"]
+__all__ = ["KINDS", "OTHER_KINDS", "AnswerError", "Reader", "kind_of"]

@@ -12,6 +12,7 @@ from typing import Any
 
 from chatgenbench.benchmark import Benchmark, Catalog
 from chatgenbench.errors import InfraError, UserError, shorten
+from chatgenbench.remote.address import bare
 from chatgenbench.remote.endpoint import Endpoint, Model, Reply
 from chatgenbench.remote.pauses import patience
 from chatgenbench.schema import Costs, Demonstration, Failure, FreestyleInput, Outcome, Plan, digest_of
@@ -48,9 +49,10 @@ class LanguageModel:
         self._benchmark, self._seed, self._options = benchmark, seed, options
         self._reader = Reader(benchmark.catalog)
         address = options.llm_base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
+        known = bare(address)
         self.name = self._model_name
         self.revision = (
-            f"{VERSION} at {address.rstrip('/')}, temperature {options.temperature:g}, {options.shortlist} models, "
+            f"{VERSION} at {known.rstrip('/')}, temperature {options.temperature:g}, {options.shortlist} models, "
             f"{options.demonstrations} examples, {options.max_tokens} tokens{'' if options.images else ', no pictures'}"
         )
         self._endpoint = Endpoint(
@@ -59,9 +61,9 @@ class LanguageModel:
             temperature=options.temperature, patience=patience(), timeout=options.timeout,
             timed=True,
         )  # fmt: skip
-        self._careful = Careful(f"{self._model_name} at {shorten(address, 80)}", self._exchange)
+        self._careful = Careful(f"{self._model_name} at {shorten(known, 80)}", self._exchange)
         #: What was asked and answered, in the run's folder.
-        self._journal = f"answers-{digest_of([address, self._model_name])[:8]}.jsonl"
+        self._journal = f"answers-{digest_of([known, self._model_name])[:8]}.jsonl"
         self._images = options.images
         self._folder: Path | None = None
         self._own = tempfile.TemporaryDirectory(prefix="chatgenbench-")  # removed with this object

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from chatgenbench.benchmark import Benchmark
-from chatgenbench.errors import UnknownNameError, UserError
+from chatgenbench.errors import UnknownNameError, UserError, shorten
 from chatgenbench.systems.protocol import System
 from chatgenbench.systems.stages.borrowed import Borrowed
 from chatgenbench.systems.stages.compose import SEPARATOR, Composed
@@ -15,6 +15,7 @@ from chatgenbench.systems.stages.protocol import Arguer, Chooser, Stage, Writer
 
 Role = Literal["writer", "chooser", "arguer"]
 ROLES: tuple[Role, ...] = ("writer", "chooser", "arguer")
+_A: dict[Role, str] = {"writer": "a writer", "chooser": "a chooser", "arguer": "an arguer"}
 #: What stands where nothing is said.
 DEFAULTS: dict[Role, str] = {"writer": "chat", "chooser": "retrieval", "arguer": "model-args"}
 
@@ -82,7 +83,7 @@ def _placed(spec: str) -> dict[Role, str]:
     """Which name plays which role."""
     parts = [part.strip() for part in spec.split(SEPARATOR)]
     if len(parts) > len(ROLES) or not all(parts):
-        raise UserError(f"'{spec}' is no system: write one to three stages, `writer | chooser | arguer`")
+        raise UserError(f"'{shorten(spec, 80)}' is no system: write one to three stages, `writer | chooser | arguer`")
     if len(parts) == 1 and (alone := find(parts[0])) is not None:
         return {**DEFAULTS, alone.role: parts[0]}
     return {**DEFAULTS, **dict(zip(ROLES, parts, strict=False))}
@@ -95,7 +96,9 @@ def _make(
     if declared is None:
         return _borrow(role, spec, resolve, borrowed)
     if declared.role != role:
-        raise UserError(f"'{declared.name}' is a {declared.role}, not a {role}: order them `writer | chooser | arguer`")
+        raise UserError(
+            f"'{declared.name}' is {_A[declared.role]}, not {_A[role]}: order them `writer | chooser | arguer`"
+        )
     name, colon, argument = spec.partition(":")
     if colon and not declared.takes:
         raise UserError(f"stage '{name}' takes nothing after a colon: write '{name}'")

@@ -107,6 +107,8 @@ class CommandSystem:
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         line = await _within(5, errors)
+        process._transport.close()  # type: ignore[attr-defined]  # a child of its own group may still hold the pipes
+        await asyncio.sleep(0)  # they are closed in the next round of the loop, which may be its last
         said = f", saying {quoted(line)}" if line else ""
         return f"it ended with code {code}{said}" if code is not None else f"it was killed{said}"
 

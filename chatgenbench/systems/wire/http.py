@@ -18,7 +18,7 @@ import chatgenbench
 from chatgenbench.benchmark import Benchmark, Catalog
 from chatgenbench.errors import SystemGoneError, UserError, shorten
 from chatgenbench.remote.pauses import asked, patience, pause
-from chatgenbench.remote.post import NoAnswerError, Received, send
+from chatgenbench.remote.post import NoAnswerError, Received, client, send
 from chatgenbench.schema import Demonstration, FreestyleInput
 from chatgenbench.systems.answers import Reader
 from chatgenbench.systems.guard import first_problem, one_line
@@ -137,8 +137,7 @@ class HttpSystem:
                 break
             await asyncio.sleep(pause(attempt, self._first_pause, after, jitter))
         if gone:
-            how = "wait until it is less busy" if why == f"status {_TOO_MANY}" else "start it"
-            said = f"{shorten(self._address, 80)} does not answer ({why}): {how}, then type the command again"
+            said = f"{shorten(self._address, 80)} does not answer ({why}): {_how(why)}, then type the command again"
             raise StopRun(SystemGoneError(said))
         raise UnansweredError(f"{why}, {ATTEMPTS} times")
 
@@ -148,7 +147,7 @@ class HttpSystem:
         """The answer, or why there is none, whether the server seems to be gone, and how long it asks to wait."""
         if self._http is None:
             local = _is_loopback(self._url.host)
-            self._http = httpx.AsyncClient(headers=self._headers, timeout=None, trust_env=not local)
+            self._http = client(self._headers, proxies=not local)
         try:
             sent = await send(
                 self._http, method, self._address.rstrip("/") + path if path else self._address, body, timeout, MAX_BODY
@@ -182,6 +181,13 @@ class HttpSystem:
             raise StopRun(UserError(f"{where} takes no POST (status {sent.status}): check the address"))
 
 
+def _how(why: str) -> str:
+    """What to do before the command is typed again."""
+    if "certificate" in why:
+        return "mend that"
+    return "wait until it is less busy" if why == f"status {_TOO_MANY}" else "start it"
+
+
 def _object(sent: Received) -> dict[str, Any]:
     try:
         value = json.loads(sent.body)
@@ -198,7 +204,8 @@ def checked(address: str) -> httpx.URL:
         url = httpx.URL(address)
     except (httpx.InvalidURL, ValueError):
         url = httpx.URL("")
-    if url.scheme in ("http", "https") and url.host and not url.userinfo and not url.query and not url.fragment:
+    plain = not url.userinfo and not url.query and not url.fragment
+    if url.scheme in ("http", "https") and url.host and plain and 0 < (url.port or 1) < 65536:
         return url
     raise UserError(
         "the address of a system is http(s)://host/path, without name, password or query; "

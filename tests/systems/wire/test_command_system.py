@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -159,6 +160,17 @@ def test_a_command_that_answers_nothing_stops_the_run(
 def test_a_command_that_cannot_be_started_is_one_line(spec: str, message: str, benchmark: Benchmark) -> None:
     with pytest.raises(UserError, match=message):
         asked(spec, benchmark)
+
+
+def test_a_child_that_holds_the_pipes_leaves_no_trace(
+    benchmark: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unraisable: list[str] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda found: unraisable.append(str(found.exc_value)))
+    body = "import subprocess\nchild = subprocess.Popen(['sleep', '600'])\n" + GOOD
+    assert told(asked(command(tmp_path, body), benchmark)) == IDS
+    gc.collect()
+    assert unraisable == []
 
 
 def test_nothing_it_started_outlives_the_run(benchmark: Benchmark, tmp_path: Path) -> None:

@@ -295,7 +295,14 @@ def test_a_server_that_is_not_there_is_told(benchmark: Benchmark) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["http://", "https://user:secret@host/plan", "http://host/plan?key=secret", "http://host/#secret", "http:host"],
+    [
+        "http://",
+        "https://user:secret@host/plan",
+        "http://host/plan?key=secret",
+        "http://host/#secret",
+        "http:host",
+        "http://host:99999/",
+    ],
 )
 def test_addresses_that_hold_secrets_or_none_are_refused(address: str, benchmark: Benchmark) -> None:
     with pytest.raises(UserError, match="without name, password or query") as caught:
