@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from chatgenbench.render import RenderEstimate
     from chatgenbench.systems import System
 
+#: Models with unusable weights that are named.
+SHOWN = 3
+
 
 def explain(
     request: Request, benchmark: Benchmark, systems: Mapping[str, System], folders: Mapping[str, Path], console: Console
@@ -56,7 +59,7 @@ def explain(
             elif row.plan is not None:
                 rows.append((item.id, row.plan))
     table = Table("what", "how much", "basis", title=f"Dry run on {benchmark.manifest.name}: nothing was started")
-    table.add_row("rows", f"{len(items)} items x {len(systems)} systems", "--limit and the benchmark")
+    table.add_row("rows", f"{len(items):,} items x {len(systems):,} systems", "--limit and the benchmark")
     table.add_row("answered already", f"{answered:,}", "plans.jsonl of the run folders")
     if not request.draw:
         why = "--no-render" if benchmark.manifest.pictures else "the benchmark has none"
@@ -78,7 +81,7 @@ def explain(
         ("unique pictures", f"{estimate.unique:,}", f"{basis['unique']}; {asked}"),
         ("in the pool", f"{estimate.in_pool:,}", str(pool_of(request))),
         ("to draw", f"{estimate.unique - estimate.in_pool:,}", "unique less those in the pool"),
-        ("undrawable rows", f"{estimate.undrawable:,}", "unknown sampler or size out of bounds: system-failed"),
+        ("undrawable rows", f"{estimate.undrawable:,}", _why_not(estimate)),
         ("checkpoint loads", f"{estimate.checkpoints:,}", basis["checkpoints"]),
         ("LoRA loads", f"{estimate.loras:,}", "each LoRA once on its warm base"),
         ("weights to fetch", _fetched(estimate), basis["fetch_bytes"]),
@@ -89,6 +92,16 @@ def explain(
     ):
         table.add_row(what, value, why)
     console.print(table)
+
+
+def _why_not(estimate: RenderEstimate) -> str:
+    """What makes rows undrawable, with the first models whose weights are at fault."""
+    why = "unknown model or sampler, size out of bounds, or weights that cannot be used"
+    if not estimate.unusable:
+        return why
+    shown = [f"{model}: {reason}" for model, reason in sorted(estimate.unusable.items())[:SHOWN]]
+    more = len(estimate.unusable) - len(shown)
+    return "; ".join([f"{why}, e.g. {shown[0]}", *shown[1:], *([f"and {more:,} more models"] if more else [])])
 
 
 def _fetched(estimate: RenderEstimate) -> str:

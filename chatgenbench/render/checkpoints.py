@@ -6,7 +6,7 @@ import gc
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from chatgenbench.render.lycoris import Network, is_lycoris
 from chatgenbench.render.resolver import Located, Resolver
 from chatgenbench.render.singlefile import described
 from chatgenbench.render.sources import parse
-from chatgenbench.render.weights import inside, parameters_in, weight_files, weights_digest, weights_key
+from chatgenbench.render.weights import by_key, inside, parameters_in, weight_files, weights_digest, weights_key
 from chatgenbench.schema import ModelRecord
 
 #: Default room for warm weights, in bytes.
@@ -103,10 +103,7 @@ class Shelf:
         self.benchmark, self.device, self.limit = benchmark, device, limit
         self.resolver = resolver or Resolver(benchmark)
         self.loaded = 0
-        self._by_key: dict[tuple[str, str], ModelRecord] = {}
-        for record in benchmark.catalog:
-            with suppress(BenchmarkError):  # told when somebody asks for it
-                self._by_key.setdefault((record.type, weights_key(record)), record)
+        self._by_key = by_key(benchmark)
         self._warm: OrderedDict[str, _Warm] = OrderedDict()
         self._broken: dict[str, BenchmarkError] = {}
         self._verified: set[str] = set()

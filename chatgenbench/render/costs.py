@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Protocol
@@ -17,7 +16,7 @@ from chatgenbench.errors import BenchmarkError, RenderError
 from chatgenbench.render.files import Files
 from chatgenbench.render.samplers import resolve
 from chatgenbench.render.timings import Drawn, Loaded, Timings, device_name
-from chatgenbench.render.weights import weights_key
+from chatgenbench.render.weights import by_key
 from chatgenbench.schema import ModelRecord, RenderRequest
 
 if TYPE_CHECKING:
@@ -128,10 +127,7 @@ class Learned:
     def __init__(
         self, benchmark: Benchmark, timings: Timings, device: str, bytes_of: Callable[[ModelRecord], int]
     ) -> None:
-        self._records: dict[tuple[str, str], ModelRecord] = {}
-        for record in benchmark.catalog:
-            with suppress(BenchmarkError):  # told when somebody draws with it
-                self._records[record.type, weights_key(record)] = record
+        self._records = by_key(benchmark)
         self._bytes_of = bytes_of
         known = [timing for timing in timings.read() if timing.device == device]
         self.families = _fit_calls(timing for timing in known if isinstance(timing, Drawn))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from chatgenbench.benchmark import Benchmark
-from chatgenbench.errors import BenchmarkError
-from chatgenbench.render.checkpoints import dtype_name
+from chatgenbench.errors import BenchmarkError, shorten
+from chatgenbench.render.checkpoints import LIMIT, dtype_name
 from chatgenbench.render.costs import Costs, Even, Learned
 from chatgenbench.render.drawing import SeedOf, ask
 from chatgenbench.render.files import Files
@@ -18,8 +19,11 @@ from chatgenbench.render.pool import Pool
 from chatgenbench.render.requests import engine_fingerprint
 from chatgenbench.render.simulate import Simulated, simulate
 from chatgenbench.render.timings import Timings, device_name
-from chatgenbench.render.weights import inside, weights_key
+from chatgenbench.render.weights import by_key, inside
 from chatgenbench.schema import ModelRecord, Plan, RenderRequest
+
+#: What `weights.by_key` gives.
+Known = Mapping[tuple[str, str], ModelRecord]
 
 #: Bytes per pixel of a PNG when the pool has none to measure: noisy RGB hardly compresses.
 PNG_BYTES = 2.0
@@ -37,7 +41,8 @@ class RenderEstimate:
 
     Attributes:
         rows: rows asked for.
-        undrawable: rows that will fail (unknown model or sampler, too large).
+        undrawable: rows that will fail (unknown model or sampler, too large, weights that cannot be used).
+        unusable: model -> what is wrong with its weights, as far as that is seen without reading them whole.
         unique: different pictures among the rest.
         in_pool: of these, already in the pool.
         checkpoints, loras: loads from disk, of all processes and runs together.
@@ -45,12 +50,13 @@ class RenderEstimate:
         fetch_bytes: what they download, as far as it is known.
         weight_bytes: size of the files to be read, each once.
         disk_bytes: size of the new pictures.
-        peak_memory_bytes: of one process on the drawing device (on a CPU: of the process).
+        peak_memory_bytes: at most, of one process on the drawing device (on a CPU: of the process).
         seconds: of drawing and loading, from the first load to the last picture; None where too little is known.
     """
 
     rows: int
     undrawable: int
+    unusable: Mapping[str, str]
     unique: int
     in_pool: int
     checkpoints: int
@@ -79,30 +85,31 @@ def plan_estimate(
     Args:
         runs: (item id, plan) of the rows of each run; a later one finds the pictures of an earlier one in the pool.
         workers: drawing processes.
-
-    Raises:
-        BenchmarkError: weights that the run needs are missing or unreadable.
     """
     listed = [list(rows) for rows in runs]
     engine = engine_fingerprint(device, dtype_name(device))
     asked = ask((row for rows in listed for row in rows), benchmark, seed_of, engine)
     there = pool.present(asked.requests)
-    missing = [request for digest, request in asked.requests.items() if digest not in there]
-    files = Files(benchmark)
+    files, known = Files(benchmark), by_key(benchmark)
+    waiting = [request for digest, request in asked.requests.items() if digest not in there]
+    unusable = _unusable(waiting, known, files)
+    missing = [request for request in waiting if not unusable.keys() & {record.id for record in _of(request, known)}]
+    lost = {request.digest for request in waiting} - {request.digest for request in missing}
     schedule, seconds, times = _schedule(
         listed, missing, benchmark, files, seed_of, engine, batch_size, device, workers
     )
-    records = _records(missing, benchmark)
+    records = _records(missing, known)
     away = [record for record in records if files.is_away(record)]
     disk, disk_basis = _disk(missing, pool, there)
-    peak, peak_basis = _peak(missing, benchmark, files, batch_size, dtype_name(device))
+    peak, peak_basis = _peak(missing, benchmark, known, files, batch_size, dtype_name(device))
     untold = sum(files.to_fetch(record) is None for record in away)
     several = f"{workers} processes" if workers > 1 else "one process"
     return RenderEstimate(
         rows=sum(map(len, listed)),
-        undrawable=len(asked.failed),
-        unique=len(asked.requests),
-        in_pool=len(asked.requests) - len(missing),
+        undrawable=len(asked.failed) + sum(len(asked.items[digest]) for digest in lost),
+        unusable=unusable,
+        unique=len(asked.requests) - len(lost),
+        in_pool=len(there),
         checkpoints=sum(part.bases for part in schedule),
         loras=sum(part.loras for part in schedule),
         fetched=len(away),
@@ -154,9 +161,26 @@ def _schedule(
     return schedule, sum(part.seconds for part in schedule), basis
 
 
-def _records(requests: Iterable[RenderRequest], benchmark: Benchmark) -> list[ModelRecord]:
-    used = {("checkpoint", r.checkpoint) for r in requests} | {("lora", r.lora) for r in requests if r.lora}
-    return [record for record in benchmark.catalog if (record.type, weights_key(record)) in used]
+def _of(request: RenderRequest, known: Known) -> list[ModelRecord]:
+    """The records that a request is drawn with."""
+    keys = [("checkpoint", request.checkpoint), *([("lora", request.lora)] if request.lora else [])]
+    return [known[key] for key in keys if key in known]
+
+
+def _records(requests: Iterable[RenderRequest], known: Known) -> list[ModelRecord]:
+    """The records that requests are drawn with, each once, by id."""
+    used = {record.id: record for request in requests for record in _of(request, known)}
+    return [used[name] for name in sorted(used)]
+
+
+def _unusable(requests: Iterable[RenderRequest], known: Known, files: Files) -> dict[str, str]:
+    found = {}
+    for record in _records(requests, known):
+        try:
+            files.values(record)
+        except (BenchmarkError, OSError) as error:
+            found[record.id] = shorten(str(error), 160)
+    return found
 
 
 def _disk(missing: list[RenderRequest], pool: Pool, drawn: Collection[str]) -> tuple[int, str]:
@@ -178,25 +202,30 @@ def _pixels(data: bytes) -> int:
 
 
 def _peak(
-    missing: list[RenderRequest], benchmark: Benchmark, files: Files, batch_size: int, dtype: str
+    missing: list[RenderRequest], benchmark: Benchmark, known: Known, files: Files, batch_size: int, dtype: str
 ) -> tuple[int, str]:
+    """What the shelf keeps warm at most: everything, or what its limit leaves, or else one base with one LoRA."""
     if not missing:
         return 0, "nothing to draw"
     itemsize = 2 if dtype == "float16" else 4
-    weights = maps = 0
-    for base in _records(missing, benchmark):
-        if base.type == "checkpoint":
-            own = [request for request in missing if request.checkpoint == weights_key(base)]
-            parts = _records(own, benchmark)
-            twice = [base] if len(parts) > 1 else []  # its own tensors are kept while a LoRA is in them
-            weights = max(weights, sum(files.values(part) for part in [*parts, *twice]) * itemsize)
-            channels = _decoder_channels(base, benchmark)
-            area = max(request.width * request.height for request in own)
-            batch = min(batch_size, len(own))
-            maps = max(maps, area * batch * channels * DECODER_MAPS * itemsize)
+    by_base: dict[str, list[RenderRequest]] = defaultdict(list)
+    for request in missing:
+        by_base[request.checkpoint].append(request)
+    every = least = maps = 0
+    for own in by_base.values():
+        base, *loras = sorted(_records(own, known), key=lambda record: record.type)
+        sizes = [files.values(lora) * itemsize for lora in loras]
+        alone = files.values(base) * itemsize * (2 if loras else 1)  # its own tensors are kept while a LoRA is in them
+        every += alone + sum(sizes)
+        least = max(least, alone + max(sizes, default=0))
+        area = max(request.width * request.height for request in own)
+        batch = min(batch_size, len(own))
+        maps = max(maps, area * batch * _decoder_channels(base, benchmark) * DECODER_MAPS * itemsize)
+    weights = min(every, max(least, LIMIT))
     runtime = RUNTIME_BYTES if dtype == "float32" else 0
+    kept = "all weights that are drawn with" if weights == every else "weights that are kept warm at most"
     basis = (
-        f"largest base, twice if LoRAs go into it, and these in {dtype} ({weights:,} bytes) + {DECODER_MAPS} full-size "
+        f"{kept}, bases with LoRAs twice, in {dtype} ({weights:,} bytes) + {DECODER_MAPS} full-size "
         f"decoder maps of a batch ({maps:,}) + {runtime:,} for the libraries"
     )
     return weights + maps + runtime, basis

@@ -7,11 +7,14 @@ It says how long the whole file is, so a file of another length or kind is known
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 #: Longest header that the format allows, in bytes.
 MAX_HEADER = 100_000_000
+#: Values that fit into a byte at most.
+MOST_VALUES = 8
 #: How other files begin, that wear the name of safetensors.
 _KINDS = {
     b"\x80\x02": "a pickle, which can run code",
@@ -97,9 +100,12 @@ def _parsed(text: bytes) -> dict[str, Any]:
 
 def _end(entries: dict[str, Any]) -> int:
     try:
-        ends = [entry["data_offsets"][1] for entry in entries.values()]
-        if any(not isinstance(end, int) or end < 0 for end in ends):
-            raise ValueError
-    except (ValueError, KeyError, TypeError, IndexError):
+        for entry in entries.values():
+            begin, end = entry["data_offsets"]
+            if not all(isinstance(number, int) and number >= 0 for number in (begin, end, *entry["shape"])):
+                raise ValueError
+            if math.prod(entry["shape"]) > MOST_VALUES * (end - begin):
+                raise HeaderError("no safetensors file: its header claims more values than there is room for")
+        return max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+    except (ValueError, KeyError, TypeError):
         raise HeaderError("no safetensors file: its header is not readable") from None
-    return max(ends, default=0)

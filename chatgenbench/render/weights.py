@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from chatgenbench.benchmark import Benchmark
@@ -45,11 +46,14 @@ def weight_files(path: Path) -> list[Path]:
     """The safetensors of a file or folder, in path order.
 
     Raises:
-        BenchmarkError: nothing there, a pickle, or no safetensors.
+        BenchmarkError: nothing there or out of reach, a pickle, or no safetensors.
     """
-    if not path.exists():
-        raise BenchmarkError(f"the weights {path} are missing: fetch the benchmark again")
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    try:
+        if not path.exists():
+            raise BenchmarkError(f"the weights {path} are missing: fetch the benchmark again")
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    except OSError as error:  # a name that no disk takes, a folder that may not be looked into
+        raise BenchmarkError(f"cannot read the weights {path}: {error.strerror or error}") from None
     pickle = next((file for file in sorted(files) if file.suffix.lower() in PICKLES), None)
     if pickle is not None:
         raise BenchmarkError(f"{pickle} may be a pickle, which can run code: convert it to safetensors")
@@ -74,6 +78,15 @@ def weights_key(record: ModelRecord) -> str:
         main = source.pinned if isinstance(source, Hub) else ""
     extras = {name: _pinned(record, name) for name in sorted(record.files) if EXTRA.fullmatch(name)}
     return digest_of([main, extras]) if main and extras else main
+
+
+def by_key(benchmark: Benchmark) -> dict[tuple[str, str], ModelRecord]:
+    """(type, `weights_key`) -> record; of several with the same weights the first, without those that have no key."""
+    found: dict[tuple[str, str], ModelRecord] = {}
+    for record in benchmark.catalog:
+        with suppress(BenchmarkError):  # told when somebody draws with it
+            found.setdefault((record.type, weights_key(record)), record)
+    return found
 
 
 def _pinned(record: ModelRecord, name: str) -> str:

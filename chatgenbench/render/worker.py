@@ -89,7 +89,7 @@ def words(executor: InlineExecutor, batch: Batch) -> Iterator[Word]:
     """Draw a batch: a word for each result as soon as it is there, and at last Free, or Fault."""
     try:
         yield from executor.run([Lease(batch.requests)], batch.then)
-    except InfraError as error:
+    except (InfraError, OSError) as error:
         yield Fault(str(error))
     else:
         yield Free(executor.shelf.loaded)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,34 @@ def test_the_estimate_counts_what_drawing_would_do(
     assert new.seconds is not None
     assert new.seconds > 0
     assert "4 calls and 4 loads" in new.basis["seconds"]
+
+
+def test_the_estimate_names_models_that_cannot_be_used_and_goes_on(
+    benchmark: Benchmark, plan: PlanOf, pool: Pool
+) -> None:
+    ink = benchmark.catalog.get("ink")
+    bad = [
+        ink.model_copy(update={"id": name, "sha256": str(at) * 64, "files": {"lora": path}})
+        for at, (name, path) in enumerate({"gone": "models/gone.safetensors", "long": "x" * 300}.items())
+    ]
+    there = replace(benchmark, catalog=type(benchmark.catalog)([*benchmark.catalog, *bad]))
+    rows = [("a", plan("ink")), ("b", plan("gone")), ("c", plan("gone")), ("d", plan("long"))]
+    found = plan_estimate([rows], there, pool, seed_of=seed_of)
+    assert (found.rows, found.undrawable, found.unique, found.checkpoints, found.loras) == (4, 3, 1, 1, 1)
+    assert "missing" in found.unusable["gone"]
+    assert "cannot read the weights" in found.unusable["long"]
+    assert sorted(row.outcome for row in draw(rows, there, pool, seed_of=seed_of)) == ["infra-failed"] * 3 + ["ok"]
+
+
+def test_the_estimate_knows_how_much_is_kept_warm(
+    benchmark: Benchmark, plan: PlanOf, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def peak(*models: str) -> int:
+        rows = [(name, plan(name)) for name in models]
+        return plan_estimate([rows], benchmark, pool, seed_of=seed_of).peak_memory_bytes
+
+    assert peak("fox", "owl") > max(peak("fox"), peak("owl"))
+    one, two = peak("fox", "ink"), peak("fox", "ink", "wax", "owl")
+    monkeypatch.setattr("chatgenbench.render.estimate.LIMIT", 0)
+    assert one == peak("fox", "ink")
+    assert peak("fox", "ink", "wax", "owl") < two

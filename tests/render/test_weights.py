@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,8 @@ def test_missing_or_empty_weights_are_told(tmp_path: Path) -> None:
         weights_digest(tmp_path / "nothing")
     with pytest.raises(BenchmarkError, match=r"holds no \.safetensors file"):
         weights_digest(tmp_path)
+    with pytest.raises(BenchmarkError, match="cannot read the weights .*: File name too long"):
+        weights_digest(tmp_path / f"{'x' * 300}.safetensors")
 
 
 def test_values_are_counted_without_loading(benchmark: Benchmark, tmp_path: Path) -> None:
@@ -59,3 +63,20 @@ def test_a_record_without_a_usable_role_is_told(benchmark: Benchmark) -> None:
     record = benchmark.catalog.get("ink").model_copy(update={"files": {"checkpoint": "models/owl.safetensors"}})
     with pytest.raises(BenchmarkError, match="model 'ink' names no 'lora' under `files`"):
         locate(record, benchmark)
+
+
+@pytest.mark.parametrize(
+    ("shape", "offsets", "told"),
+    [
+        ([10**12, 10**12], [0, 4], "its header claims more values than there is room for"),
+        (["x"], [0, 4], "its header is not readable"),
+        ([1], [0, -4], "its header is not readable"),
+        ([1], [0], "its header is not readable"),
+    ],
+)
+def test_a_header_that_lies_is_no_header(shape: list[object], offsets: list[int], told: str, tmp_path: Path) -> None:
+    text = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": offsets}}).encode()
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(struct.pack("<Q", len(text)) + text + b"0000")
+    with pytest.raises(BenchmarkError, match=told):
+        parameters_in(file)
