@@ -74,7 +74,7 @@ def run_gc(
         raise UserError("say what may go: --keep RUN (all but its pictures), --days N, or --max-gb N")
     pool = _pool(root)
     needed = {row.picture for path in keep for run in _runs(path) for row in _drawn(run) if row.picture}
-    chosen = upkeep.disposable(pool, needed, days, None if max_gb is None else int(max_gb * GB))
+    chosen = upkeep.disposable(pool, needed, days, None if max_gb is None else max_gb * GB)
     told = f"{len(chosen):,} pictures, {_size(sum(one.size for one in chosen))}"
     if dry_run:
         _say(console, f"would remove {told}; {len(needed):,} are needed by the runs named")
@@ -117,7 +117,9 @@ def _drawn(path: Path) -> Iterator[DrawnRow]:
 
 
 def _size(count: int) -> str:
-    return f"{count / GB:.2f} GB" if count >= GB / 10 else f"{count / 1e6:.1f} MB"
+    if count >= GB / 10:
+        return f"{count / GB:.2f} GB"
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
 def _day(moment: float) -> str:

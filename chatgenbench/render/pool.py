@@ -34,13 +34,15 @@ class Pool:
         where: a path, or a URL such as "s3://bucket/folder".
 
     Raises:
-        UserError: the URL holds a password.
+        UserError: the URL holds a password, or names no folder.
     """
 
     def __init__(self, where: Path | str) -> None:
         text = str(where)
         if text.startswith(("file://", "local://")):
             text = text.partition("://")[2]
+            if not text:
+                raise UserError(f"--pool {where} names no folder: write it like file:///data/pool, or /data/pool")
         self._where = text
         self._root = None if is_url(text) else Path(text)
         self._store: Store = Bucket(text, is_picture) if self._root is None else Folder(self._root)

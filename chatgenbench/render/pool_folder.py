@@ -80,7 +80,7 @@ class Folder:
             target.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 _place(file, target)
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # gone already, or it holds what others put there
             folder.rmdir()
 
 

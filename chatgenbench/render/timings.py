@@ -106,8 +106,10 @@ def _parse(line: bytes) -> Timing | None:
     try:
         record: dict[str, Any] = json.loads(line)
         timing = Drawn(**record) if "steps" in record else Loaded(**record)
-        return timing if _positive([timing.seconds, *_sizes(timing)]) else None
-    except (ValueError, TypeError):
+        names = (timing.family,) if isinstance(timing, Drawn) else (timing.kind, timing.sha256)
+        named = all(isinstance(name, str) for name in (timing.device, *names))
+        return timing if named and _sane([timing.seconds, *_sizes(timing)]) else None
+    except (ValueError, TypeError, RecursionError):
         return None
 
 
@@ -115,8 +117,9 @@ def _sizes(timing: Timing) -> Iterable[float]:
     return (timing.steps, timing.pixels, timing.pictures) if isinstance(timing, Drawn) else (timing.bytes,)
 
 
-def _positive(values: Iterable[float]) -> bool:
-    return all(0 < value < float("inf") for value in values)
+def _sane(values: Iterable[float]) -> bool:
+    """Whether they can be seconds, counts and bytes: a fit divides by them and adds them up."""
+    return all(1e-9 < value < 1e18 for value in values)
 
 
 @lru_cache

@@ -81,7 +81,7 @@ def broken(pool: Pool, known: dict[str, str], tick: Tick = lambda done, total: N
 
 
 def disposable(
-    pool: Pool, needed: Collection[str], days: float = 0.0, limit: int | None = None, now: float | None = None
+    pool: Pool, needed: Collection[str], days: float = 0.0, limit: float | None = None, now: float | None = None
 ) -> list[Kept]:
     """Pictures that may go: those that nobody needs and that were written more than `days` ago, oldest first.
 

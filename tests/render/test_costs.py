@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,9 @@ def test_a_damaged_file_of_timings_costs_its_broken_lines_and_a_large_one_its_ol
     timings.add(good)
     with timings.path.open("a") as file:
         file.write('{"device":"cpu"}\nnot json\n{"device":"cpu","kind":"x","sha256":"","bytes":1,"seconds":-1}\n[]\n')
+        file.write("[" * 100_000 + "\n")
+        for wrong in ({"bytes": 10**400}, {"seconds": 1e-320}, {"kind": ["x"]}, {"sha256": {}}, {"device": None}):
+            file.write(json.dumps(asdict(good) | wrong) + "\n")
     timings.add(good)
     assert timings.read() == [good, good]
     with timings.path.open("a") as file:

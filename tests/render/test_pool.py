@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from chatgenbench.errors import InfraError, UserError
 from chatgenbench.render import Pool, upkeep
@@ -157,3 +158,15 @@ def test_a_batch_that_was_never_whole_leaves_nothing(tmp_path: Path) -> None:
     assert not half.exists()
     assert foreign.exists()
     assert not Pool(tmp_path).has("a" * 64)
+
+
+def test_what_others_put_beside_a_batch_on_its_way_in_stops_nothing(tmp_path: Path) -> None:
+    pool, staging = Pool(tmp_path), tmp_path / ".staging"
+    pool.put("b" * 64, Image.new("RGB", (8, 8)), "x")
+    ready = staging / f"{socket.gethostname()}-{2**22 + 1}-abcd.ready"
+    ready.mkdir(parents=True)
+    (ready / ".nfs0001").write_bytes(b"")
+    pool.path("b" * 64).rename(ready / ("b" * 64 + ".png"))
+    (staging / "a-file.ready").write_bytes(b"")
+    pool.recover()
+    assert pool.verify("b" * 64)

@@ -48,7 +48,7 @@ def test_stats(full: Pool, tmp_path: Path) -> None:
     assert (found.staged, found.strange) == (1, ("00/notes.txt",))
     done = typed(tmp_path, "stats")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "pictures: 10, 0.0 MB" in done.stdout
+    assert "pictures: 10, 32.0 kB" in done.stdout
     assert "00/notes.txt" in done.stdout
 
 
@@ -80,9 +80,10 @@ def test_broken_pictures_are_named_and_removed_only_when_asked(full: Pool, tmp_p
         ((9,), 7.0, None, (7, 8)),
         ((), 0.0, 10**9, ()),
         ((), 0.0, 0, range(10)),
+        ((), 0.0, float("inf"), ()),
     ],
 )  # fmt: skip
-def test_what_may_go(full: Pool, needed: tuple[int, ...], days: float, limit: int | None, gone: object) -> None:
+def test_what_may_go(full: Pool, needed: tuple[int, ...], days: float, limit: float | None, gone: object) -> None:
     found = upkeep.disposable(full, {name(n) for n in needed}, days, limit)
     assert sorted(one.digest for one in found) == [name(n) for n in gone]  # type: ignore[attr-defined]
     assert [one.written for one in found] == sorted(one.written for one in found)

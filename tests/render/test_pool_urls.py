@@ -259,6 +259,8 @@ def test_memory_is_refused_where_other_processes_draw(tmp_path: Path) -> None:
 
 def test_a_file_url_is_a_folder(tmp_path: Path) -> None:
     assert Pool(f"file://{tmp_path}/pool").root == tmp_path / "pool"
+    with pytest.raises(UserError, match="--pool file:// names no folder"):
+        Pool("file://")
     with pytest.raises(ValueError, match="not on this disk"):
         _ = Pool("memory://pool").root
 

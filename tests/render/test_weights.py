@@ -40,7 +40,7 @@ def test_missing_or_empty_weights_are_told(tmp_path: Path) -> None:
         weights_digest(tmp_path / "nothing")
     with pytest.raises(BenchmarkError, match=r"holds no \.safetensors file"):
         weights_digest(tmp_path)
-    with pytest.raises(BenchmarkError, match="cannot read the weights .*: File name too long"):
+    with pytest.raises(BenchmarkError, match=r"cannot read the weights .*: File name too long"):
         weights_digest(tmp_path / f"{'x' * 300}.safetensors")
 
 
