@@ -18,6 +18,7 @@ from chatgenbench.report import notes, numbers
 from chatgenbench.report.cards import why_no_picture
 from chatgenbench.report.charts import interval_chart
 from chatgenbench.report.choosing import choices
+from chatgenbench.report.cost import COUNTED, per_answer
 from chatgenbench.report.data import PictureOf, RunData, benchmark_picture, read_run, stratified
 from chatgenbench.report.html import facts
 from chatgenbench.report.page import write_page
@@ -50,7 +51,8 @@ def write_comparison(
     return write_page(
         path, "comparison.html.j2", "sort.js",
         heading=f"{len(runs)} systems on {notes.benchmark(first)}", label=notes.label(first), facts=facts(first),
-        choices=choices(runs),
+        choices=choices(runs), cost_columns=["Seconds", *(name for name, _, _ in COUNTED)],
+        costs=[(name, per_answer(run)) for name, run in zip(names, runs, strict=True)],
         mismatches=notes.mismatches(named),
         troubles=[f"{name}: {line}" for name, summary in named for line in notes.troubles(summary)],
         systems=list(zip(names, links, strict=True)), table=metric_table(names, links, runs),

@@ -74,6 +74,21 @@ def _told(run: RunData, field: str, amount: Callable[[float], str]) -> str:
     return f"{amount(known['total'])} over {rows}, {amount(known['mean'])} a row"
 
 
+def per_answer(run: RunData) -> list[str]:
+    """What one answer of a run took and cost on average: seconds, then the counts of `COUNTED`; – where nobody counted.
+
+    A mean over some of the rows only says over how many.
+    """
+    seconds = [row.planned.latency for row in run.rows]
+    known = costs(run.rows)
+    cells = [duration(sum(seconds) / len(seconds)) if seconds else "–"]
+    for _, field, amount in COUNTED:
+        told = known.get(field)
+        some = "" if told is None or told["rows"] == len(run.rows) else f" ({told['rows']} of {len(run.rows)} rows)"
+        cells.append("–" if told is None else amount(told["mean"]) + some)
+    return cells
+
+
 def _by_picture(run: RunData) -> dict[str, float]:
     """Seconds of each different picture of the run; 0 where it lay in the pool already."""
     rows = [row.drawn for row in run.rows if row.drawn is not None and row.image_sha256 is not None]

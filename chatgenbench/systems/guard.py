@@ -59,7 +59,7 @@ def ready(system: System, benchmark: Benchmark) -> None:
         UserError: the system could not prepare itself; what it raised is in the message.
     """
     try:
-        system.prepare(benchmark.catalog, benchmark.train)
+        system.prepare(Catalog(benchmark.catalog), benchmark.train)  # one of its own: plans are read with ours
     except (ChatGenBenchError, KeyboardInterrupt):
         raise
     except BaseException as error:

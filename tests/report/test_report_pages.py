@@ -16,6 +16,8 @@ from chatgenbench.errors import BenchmarkError, RunFolderError, UserError
 from chatgenbench.evaluate.run import RunFolder
 from chatgenbench.evaluate.summary import HEADLINE
 from chatgenbench.report import numbers, write_comparison, write_report
+from chatgenbench.report.cost import per_answer
+from chatgenbench.report.data import read_run
 from chatgenbench.report.page import embed_json
 from chatgenbench.schema import Failure
 from tests.report import report_world as world
@@ -177,6 +179,19 @@ def test_comparison_wall_shows_each_systems_picture_and_why_one_is_missing(made:
     assert "drawn by oracle for item i0-single" in alts
     assert "drawn by weak for item i0-single" not in alts
     assert "system-failed: answer is not JSON" in page.text
+
+
+def test_comparison_says_what_an_answer_costs(made: Any, tmp_path: Path) -> None:
+    run = world.write_run(tmp_path / "priced", made.benchmark, made.pool, limit=4)
+    rows = [json.loads(line) for line in run.plans.read_text().splitlines()]
+    for row, usd in zip(rows, (0.02, 0.04), strict=False):
+        row["usd"] = usd
+    run.plans.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read = read_run(run, made.benchmark, made.pool.path)
+    assert per_answer(read) == ["10 ms", "–", "–", "–", "–", "US$ 0.03 (2 of 4 rows)"]
+    page = Page(write_comparison([run, made.runs["oracle"]], made.benchmark, [made.pool.path] * 2, tmp_path / "c.html"))
+    assert "US$ 0.03 (2 of 4 rows)" in page.text
+    assert "Device seconds" in page.text
 
 
 def test_comparison_of_other_items_is_flagged(made: Any, tmp_path: Path) -> None:

@@ -224,3 +224,14 @@ def test_a_system_may_change_what_it_is_handed(benchmark: Benchmark) -> None:
     before = [chat.id for chat in chats]
     assert len(asked(benchmark, answer)) == len(before)
     assert [chat.id for chat in chats] == before
+
+
+def test_a_system_may_empty_its_catalog(benchmark: Benchmark) -> None:
+    class Emptying(Stub):
+        def prepare(self, catalog: Catalog, train: Sequence[Demonstration]) -> None:
+            catalog.records.clear()
+
+    system = Emptying(lambda batch: [PLAN for _ in batch])
+    ready(system, benchmark)
+    rows = ask(system, [item.input for item in benchmark.items], benchmark.catalog, 2)
+    assert all(isinstance(found, Plan) for _, found, _ in rows)
