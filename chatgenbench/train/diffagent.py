@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from chatgenbench.benchmark import Benchmark
+from chatgenbench.quiet import quiet
 from chatgenbench.schema import Demonstration, FreestyleInput, Plan
 from chatgenbench.systems.answers import AnswerError, Reader
 from chatgenbench.systems.trained.diffagent import CALL_TOKENS
@@ -92,7 +93,8 @@ def _stage_one(base: str, place: Workplace) -> tuple[Any, Any]:
     if (folder / "config.json").is_file():
         return load(str(folder))
     model, tokenizer = load(base)
-    return PeftModel.from_pretrained(model, str(folder), is_trainable=True), tokenizer
+    with quiet():
+        return PeftModel.from_pretrained(model, str(folder), is_trainable=True), tokenizer
 
 
 def _rewards(
