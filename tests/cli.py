@@ -10,8 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from unittest import mock
+
+import pytest
+from t2imetrics import _registry
 
 PROGRAM = str(Path(sys.executable).parent / "chatgenbench")
 
@@ -28,7 +32,7 @@ def run(*arguments: str, home: Path, cwd: Path | None = None) -> subprocess.Comp
     )
 
 
-def run_here(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+def run_here(*arguments: str, home: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The same program in this process: for tests of many commands, which need not load everything anew each time."""
     from chatgenbench.cli import main
 
@@ -36,13 +40,20 @@ def run_here(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     words = ["chatgenbench", *arguments]
     with (
         mock.patch.dict(os.environ, environment(home)), mock.patch.object(sys, "argv", words),
-        contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
+        contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(cwd or Path.cwd()),
     ):  # fmt: skip
         try:
             main()
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def install(site: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the package `name` in `site` one that is installed, for `run_here`, until the test ends."""
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(_registry, "_external", cache(_registry._external.__wrapped__))
 
 
 def kill_when(ready: Callable[[], bool], *arguments: str, home: Path, cwd: Path | None = None) -> bool:

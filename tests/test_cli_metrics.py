@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.cli import environment, run
+from tests.cli import environment, install, run_here
 from tests.test_cli_bad_input import refused
 
 INVERTED = """
@@ -39,11 +39,11 @@ class Brightness(t2imetrics.PictureScorer):
 
 
 def test_the_selftest_passes_on_the_bundled_weights(tmp_path: Path) -> None:
-    done = run("selftest", home=tmp_path)
+    done = run_here("selftest", home=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 failed" in done.stdout
     assert "clipscore" in done.stdout
-    one = run("selftest", "--metric", "hpsv2", home=tmp_path)
+    one = run_here("selftest", "--metric", "hpsv2", home=tmp_path)
     assert "imagereward" not in one.stdout
     assert "unknown metric" in refused("selftest", "--metric", "hpsv3", home=tmp_path)
     assert "choose published" in refused("selftest", "--weights", "/no/such/folder", home=tmp_path)
@@ -77,13 +77,13 @@ def test_a_metric_of_another_package_is_added_to_a_finished_run(tmp_path: Path, 
     (site / "theirs-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
     points = "[t2imetrics.metrics]\nbrightness = theirs:Brightness\n"
     (site / "theirs-1.0.dist-info" / "entry_points.txt").write_text(points)
-    monkeypatch.setenv("PYTHONPATH", str(site))
+    install(site, "theirs", monkeypatch)
     out = tmp_path / "run"
     command = ("eval", "--system", "oracle", "--limit", "3", "--out", str(out))
-    assert run(*command, home=tmp_path).returncode == 0
+    assert run_here(*command, home=tmp_path).returncode == 0
     before = pd.read_parquet(out / "scores.parquet")
     blocks = (out / "scores.jsonl").read_text().splitlines()
-    done = run(*command, "--metric", "brightness", home=tmp_path)
+    done = run_here(*command, "--metric", "brightness", home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Brightness" in done.stdout
     after = pd.read_parquet(out / "scores.parquet")
@@ -96,9 +96,9 @@ def test_a_metric_of_another_package_is_added_to_a_finished_run(tmp_path: Path, 
 
 def test_a_finished_command_typed_again_computes_no_interval_anew(tmp_path: Path) -> None:
     command = ("eval", "--system", "popular", "--limit", "3", "--out", str(tmp_path / "run"))
-    assert run(*command, home=tmp_path).returncode == 0
+    assert run_here(*command, home=tmp_path).returncode == 0
     summary = (tmp_path / "run" / "summary.json").stat().st_mtime_ns
-    again = run(*command, home=tmp_path)
+    again = run_here(*command, home=tmp_path)
     assert again.returncode == 0
     assert "· intervals" not in again.stdout
     assert (tmp_path / "run" / "summary.json").stat().st_mtime_ns == summary
@@ -106,8 +106,8 @@ def test_a_finished_command_typed_again_computes_no_interval_anew(tmp_path: Path
 
 def test_markdown_says_what_the_numbers_are_and_the_version_is_told(tmp_path: Path) -> None:
     out = str(tmp_path / "run")
-    assert run("eval", "--system", "popular", "--limit", "2", "--out", out, home=tmp_path).returncode == 0
-    table = run("report", out, "--markdown", home=tmp_path).stdout
+    assert run_here("eval", "--system", "popular", "--limit", "2", "--out", out, home=tmp_path).returncode == 0
+    table = run_here("report", out, "--markdown", home=tmp_path).stdout
     assert table.startswith("**miniature: tiny models")
     assert "2 of 360 items" in table
-    assert run("--version", home=tmp_path).stdout.startswith("chatgenbench 0.")
+    assert run_here("--version", home=tmp_path).stdout.startswith("chatgenbench 0.")

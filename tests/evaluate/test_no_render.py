@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pandas as pd
 import pytest
 
 from chatgenbench.benchmark import load_benchmark
-from chatgenbench.cli import main
-from tests.cli import environment, kill_when, lines
+from tests.cli import environment, kill_when, lines, run_here
 
 LIMIT = 6
 PICTURE_METRICS = ("clipscore", "imagereward", "hpsv2", "clip_image", "fid", "unified")
@@ -40,29 +35,6 @@ finally:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What a command printed and its exit code."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run(*arguments: str, home: Path) -> Ended:
-    """Run `chatgenbench ARGUMENTS` in this process, which loads torch once and not for every command."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with (
-        mock.patch.dict(os.environ, environment(home)), mock.patch.object(sys, "argv", ["chatgenbench", *arguments]),
-        contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
-    ):  # fmt: skip
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-    return Ended(code, out.getvalue(), err.getvalue())
-
-
-@dataclass(frozen=True)
 class Place:
     """A folder for runs, the home they use and a benchmark without pictures."""
 
@@ -76,15 +48,15 @@ class Place:
     def bare(self) -> str:
         return str(self.root / "bare")
 
-    def eval(self, out: str, *more: str, limit: int = LIMIT) -> Ended:
-        return run(*self.command(out, *more, limit=limit), home=self.home)
+    def eval(self, out: str, *more: str, limit: int = LIMIT) -> subprocess.CompletedProcess[str]:
+        return run_here(*self.command(out, *more, limit=limit), home=self.home)
 
     def command(self, out: str, *more: str, limit: int = LIMIT) -> list[str]:
         systems = [] if "--system" in more else ["--system", "retrieval"]
         return ["eval", *systems, "--limit", str(limit), "--out", str(self.root / out), *more]
 
 
-def refusal(done: Ended) -> str:
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
     """The one line a command was refused with."""
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -123,7 +95,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 @pytest.fixture(scope="module")
-def compared(place: Place) -> Ended:
+def compared(place: Place) -> subprocess.CompletedProcess[str]:
     """Two systems without pictures on the miniature, in `both`."""
     done = place.eval("both", "--no-render", "--system", "oracle", "--system", "random")
     assert done.returncode == 0, done.stderr
@@ -131,7 +103,7 @@ def compared(place: Place) -> Ended:
 
 
 @pytest.fixture(scope="module")
-def bare(place: Place) -> Ended:
+def bare(place: Place) -> subprocess.CompletedProcess[str]:
     """A run on the benchmark without pictures, in `onbare`; no --no-render was typed."""
     done = place.eval("onbare", "--benchmark", place.bare)
     assert done.returncode == 0, done.stderr
@@ -157,8 +129,10 @@ def test_only_stepwise_metrics_are_in_the_tables(place: Place) -> None:
     assert not (folder / "pictures.jsonl").exists()
 
 
-def test_table_pages_and_markdown_do_not_speak_of_picture_metrics(place: Place, compared: Ended) -> None:
-    markdown = run("report", str(place.root / "both"), "--markdown", home=place.home)
+def test_table_pages_and_markdown_do_not_speak_of_picture_metrics(
+    place: Place, compared: subprocess.CompletedProcess[str]
+) -> None:
+    markdown = run_here("report", str(place.root / "both"), "--markdown", home=place.home)
     assert markdown.returncode == 0, markdown.stderr
     pages = [place.root / "both" / name for name in ("comparison.html", "oracle/report.html", "random/report.html")]
     texts = [re.sub(r"base64,[^\"]+", "", page.read_text()) for page in pages]
@@ -196,7 +170,7 @@ def test_step_wise_values_are_those_of_a_run_with_pictures(place: Place) -> None
     mixed.mkdir()
     for name in ("drawn", "undrawn"):
         (place.root / name).rename(mixed / name)
-    shown = run("report", str(mixed), home=place.home)
+    shown = run_here("report", str(mixed), home=place.home)
     assert shown.returncode == 0, shown.stderr
     assert "not comparable: these runs differ in whether pictures were drawn" in shown.stdout
 
@@ -222,7 +196,7 @@ def test_a_row_whose_plan_could_not_be_drawn_is_ok_and_one_without_a_plan_is_not
 # --- a benchmark without pictures ----------------------------------------------------------------------------------
 
 
-def test_a_benchmark_without_pictures_needs_no_option(place: Place, bare: Ended) -> None:
+def test_a_benchmark_without_pictures_needs_no_option(place: Place, bare: subprocess.CompletedProcess[str]) -> None:
     assert "bare has no pictures: nothing is drawn, only the plans are scored" in bare.stdout
     before = (place.root / "onbare" / "summary.json").read_bytes()
     again = place.eval("onbare", "--benchmark", place.bare, "--no-render")
@@ -266,14 +240,14 @@ def test_nothing_that_draws_is_loaded_and_no_picture_weights_are_needed(place: P
         [sys.executable, "-c", LOADED, *command], capture_output=True, text=True, check=False, env=environment(home)
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-2:] == ["loaded:", "home:"]
+    assert done.stdout.splitlines()[-2:] == ["loaded:", "home: references"]  # no pool, no features
 
 
 def test_a_killed_run_ends_with_the_same_numbers(place: Place) -> None:
     out = place.root / "killed"
     command = place.command("killed", "--no-render", limit=24)
     assert kill_when(lambda: lines(out / "plans.jsonl") >= 8, *command, home=place.home)
-    assert run(*command, home=place.home).returncode == 0
+    assert run_here(*command, home=place.home).returncode == 0
     assert place.eval("whole", "--no-render", limit=24).returncode == 0
     resumed, whole = (pd.read_parquet(folder / "scores.parquet") for folder in (out, place.root / "whole"))
     pd.testing.assert_frame_equal(resumed, whole, check_exact=True)

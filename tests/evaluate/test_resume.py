@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.cli import kill_when, lines, run
+from tests.cli import kill_when, lines, run_here
 
 SLOW = '''
 import time
@@ -46,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole(place: Path) -> Path:
     """The uninterrupted run, with a home of its own."""
-    done = run(*command(place / "whole"), home=place / "home-whole", cwd=place)
+    done = run_here(*command(place / "whole"), home=place / "home-whole", cwd=place)
     assert done.returncode == 0, done.stderr
     return place / "whole"
 
@@ -65,7 +65,7 @@ def killed(place: Path) -> tuple[Path, dict[str, int]]:
         assert was_running, f"ended before it could be killed in the {name} stage"
         progress[name] = lines(out / file)
     assert not (out / "report.html").exists()
-    done = run(*command(out), home=home, cwd=place)
+    done = run_here(*command(out), home=home, cwd=place)
     assert done.returncode == 0, done.stderr
     return out, progress
 
@@ -94,21 +94,21 @@ def test_typing_it_once_more_changes_nothing(place: Path, killed: tuple[Path, di
     before = {p: p.read_bytes() for p in out.iterdir() if p.suffix in (".jsonl", ".parquet", ".csv", ".html")}
     pictures = {p: p.stat().st_mtime_ns for p in (place / "home-killed" / "pool").rglob("*.png")}
     assert len(pictures) == LIMIT
-    assert run(*command(out), home=place / "home-killed", cwd=place).returncode == 0
+    assert run_here(*command(out), home=place / "home-killed", cwd=place).returncode == 0
     assert {p: p.read_bytes() for p in before} == before
     assert {p: p.stat().st_mtime_ns for p in (place / "home-killed" / "pool").rglob("*.png")} == pictures
 
 
 def test_batch_size_one_and_eight_agree_within_the_stated_tolerance(place: Path, whole: Path) -> None:
     single = [*command(place / "single")[:-1], "1"]
-    assert run(*single, home=place / "home-single", cwd=place).returncode == 0
+    assert run_here(*single, home=place / "home-single", cwd=place).returncode == 0
     a, b = (pd.read_parquet(folder / "scores.parquet") for folder in (whole, place / "single"))
     for metric, tolerance in (("clipscore", 0.5), ("hpsv2", 0.2), ("imagereward", 0.02)):
         assert (a[metric] - b[metric]).abs().max() < tolerance
 
 
 def test_another_command_in_the_same_folder_is_refused(place: Path, whole: Path) -> None:
-    done = run("eval", "--system", "oracle", "--limit", "3", "--out", str(whole), home=place / "home-whole")
+    done = run_here("eval", "--system", "oracle", "--limit", "3", "--out", str(whole), home=place / "home-whole")
     assert done.returncode == 1
     assert "holds another run" in done.stderr
     assert "choose another --out" in done.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from chatgenbench.evaluate.rows import Row, join
 from chatgenbench.evaluate.run import RunFolder
 from chatgenbench.evaluate.score import Scorers
 from chatgenbench.render import Pool
-from tests.cli import run_here
+from tests.cli import install, run_here
 
 LIMIT = 3
 
@@ -106,8 +105,7 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (site / "theirs-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
     points = "[t2imetrics.metrics]\nsingle = theirs:Single\nwhole = theirs:Whole\n"
     (site / "theirs-1.0.dist-info" / "entry_points.txt").write_text(points)
-    monkeypatch.syspath_prepend(site)
-    monkeypatch.delitem(sys.modules, "theirs", raising=False)
+    install(site, "theirs", monkeypatch)
 
 
 # --- what a value rests on -------------------------------------------------------------------------------------
