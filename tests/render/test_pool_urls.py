@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
 import os
 import pickle
@@ -34,11 +33,6 @@ from tests.render.pool_writer import noise, write_mine
 from tests.render.test_pool import NAME
 from tests.report import report_world as world
 
-needs_s3 = pytest.mark.skipif(
-    not (importlib.util.find_spec("s3fs") and importlib.util.find_spec("moto")),
-    reason="needs pip install 's3fs' 'moto[server,s3]'",
-)
-
 
 @pytest.fixture(scope="module")
 def s3_client() -> Iterator[Any]:
@@ -58,7 +52,7 @@ def memory() -> str:
     return f"memory://{os.urandom(8).hex()}/pool"
 
 
-@pytest.fixture(params=["memory", "folders", pytest.param("s3", marks=needs_s3)])
+@pytest.fixture(params=["memory", "folders", "s3"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "s3":
         return f"s3://{request.getfixturevalue('bucket')}/deep/pool"
@@ -124,7 +118,7 @@ Pool(sys.argv[1]).put_batch([(c * 64, Image.new("RGB", (8, 8), (i, 0, 0)), "x") 
 
 
 @pytest.mark.parametrize("puts", [0, 1, 3])
-@pytest.mark.parametrize("kind", ["folders", pytest.param("s3", marks=needs_s3)])
+@pytest.mark.parametrize("kind", ["folders", "s3"])
 def test_a_batch_whose_writer_was_killed_is_whole_or_nothing(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str, puts: int
 ) -> None:
@@ -156,7 +150,6 @@ def test_half_a_batch_is_swept_away_unless_its_writer_may_live() -> None:
     assert upkeep.stats(pool).strange == ()
 
 
-@needs_s3
 def test_two_programs_at_once_are_told_the_same_pictures(bucket: str) -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as programs:
         one, two = programs.map(write_mine, [f"s3://{bucket}/pool"] * 2, [1, 2])
@@ -173,7 +166,6 @@ def test_threads_of_one_program_are_told_the_same_pictures() -> None:
     assert all(one == told[0] for one in told)
 
 
-@needs_s3
 def test_drawing_processes_draw_into_a_bucket_what_they_draw_into_a_folder(
     bucket: str, benchmark: Benchmark, plan: PlanOf, pool: Pool
 ) -> None:
@@ -202,7 +194,6 @@ def test_a_report_shows_pictures_of_a_pool_elsewhere(tmp_path: Path) -> None:
     assert b"no longer in the pool" not in pages[0]
 
 
-@needs_s3
 def test_the_pool_command_looks_after_a_bucket(bucket: str, s3_client: Any, tmp_path: Path) -> None:
     pool = Pool(f"s3://{bucket}/pool")
     pool.put_batch([(c * 64, noise(i), "x") for i, c in enumerate("abc")])
