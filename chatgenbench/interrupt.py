@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+#: What is said at once, as loading may take half a minute on a busy machine.
+NOTICE = b"\nstopping as soon as this is loaded; Ctrl-C again stops at once\n"
 
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Within it, a Ctrl-C waits for the end and comes then; a second one comes at once.
+    """Within it, a Ctrl-C is answered by NOTICE, waits for the end and comes then; a second one comes at once.
 
     Outside the main thread, which gets no signals, this does nothing.
     """
@@ -25,6 +29,8 @@ def held() -> Iterator[None]:
         pressed += 1
         if pressed > 1:
             raise KeyboardInterrupt
+        with suppress(OSError):
+            os.write(2, NOTICE)  # not through sys.stderr, which this may have interrupted
 
     before = signal.signal(signal.SIGINT, note)
     try:
