@@ -69,7 +69,8 @@ class Bars:
     """Rich progress: one bar a stage or metric, made when its first tick comes."""
 
     def __init__(self, progress: Progress, prefix: str) -> None:
-        self.progress, self.prefix = progress, prefix
+        short = prefix if len(prefix) <= 30 else f"{prefix[:14]}…{prefix[-15:]}"  # so that the times have room
+        self.progress, self.prefix = progress, printable(short)
         self._tasks: dict[str, Any] = {}
 
     def tick(self, name: str, done: int, total: int) -> None:
@@ -90,7 +91,7 @@ def bars(console: Console) -> Iterator[Progress]:
     )
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console) as progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +71,7 @@ def run_beautifulprompt(common: Common, drawing: Drawing, reward: tuple[str, ...
         draws=drawing.draws, policy=Policy(steps=steps, seed=common.seed), limit=common.limit,
     )  # fmt: skip
     recipe.train(benchmark, options, common.out, say, pick_device(drawing.device), drawing.pool)
-    _ended(f"'beautifulprompt:{common.out}'", common)
+    _ended(f"beautifulprompt:{common.out}", common)
 
 
 def run_diffagent(common: Common, drawing: Drawing) -> None:
@@ -99,7 +100,9 @@ def _begun(common: Common) -> Benchmark:
 
 
 def _ended(system: str, common: Common) -> None:
-    typer.echo(f"trained: {common.out}  (try: chatgenbench eval --system {system} --benchmark {common.benchmark} ...)")
+    scores = common.out.with_name(f"{common.out.name}-scores")
+    words = ["eval", "--system", system, "--benchmark", common.benchmark, "--limit", "40", "--out", str(scores)]
+    typer.echo(f"trained: {common.out}\ntry it: chatgenbench {shlex.join(words)}")
 
 
 def _fit(common: Common) -> Fit:

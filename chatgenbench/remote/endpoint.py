@@ -64,7 +64,11 @@ class Endpoint:
 
 
 class NoAnswer(InfraError):
-    """No answer to one request after all attempts."""
+    """No answer to one request after all attempts; `why` is what came of the last."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the language model did not answer ({why}): type the same command again to go on")
+        self.why = why
 
 
 #: A message of a chat: its role, and a text or a list of parts, some of which may be pictures.
@@ -212,9 +216,7 @@ class Model:
             except _Again as failure:
                 if attempt == self.endpoint.attempts:
                     self._in_a_row += 1
-                    raise NoAnswer(
-                        f"the language model did not answer ({failure}): type the same command again to go on"
-                    ) from None
+                    raise NoAnswer(str(failure)) from None
                 await asyncio.sleep(pause(attempt, self.endpoint.patience, failure.after, jitter))
         raise AssertionError("the last attempt returns or raises")
 
@@ -285,7 +287,10 @@ class Model:
     def _refused(self, answer: Received) -> None:
         status = answer.status
         if status in _AGAIN or status >= 500:
-            raise _Again(f"status {status}", asked(answer.retry_after))
+            raise _Again(f"status {status}: {completion.said(answer.body)}", asked(answer.retry_after))
+        if 300 <= status < 400:
+            place = shorten((answer.location or "nowhere").rpartition("@")[2], 80)
+            raise UserError(f"--llm-base-url sends on to {place} (status {status}): give the address itself")
         if status in (401, 403):
             raise UserError(
                 f"the language model's endpoint refuses the key (status {status}): put the right one in "

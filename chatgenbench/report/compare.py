@@ -51,7 +51,7 @@ def write_comparison(
     return write_page(
         path, "comparison.html.j2", "sort.js",
         heading=f"{len(runs)} systems on {notes.benchmark(first)}", label=notes.label(first), facts=facts(first),
-        choices=choices(runs), cost_columns=["Seconds", *(name for name, _, _ in COUNTED)],
+        choices=choices(runs), cost_columns=["Time", *(name.removesuffix(" of the answers") for name, _, _ in COUNTED)],
         costs=[(name, per_answer(run)) for name, run in zip(names, runs, strict=True)],
         mismatches=notes.mismatches(named),
         troubles=[f"{name}: {line}" for name, summary in named for line in notes.troubles(summary)],

@@ -39,10 +39,12 @@ class Workplace:
         self.folder = folder
         plain = json.loads(json.dumps(asked))
         self.facts: dict[str, Any] = {"recipe": recipe, "asked": plain, **told, "stages": {}}
-        if (folder / RECIPE).exists():
-            self.facts = read(folder)
+        there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        before = read(folder) if RECIPE in there else None
+        if before is not None and there != {RECIPE}:
+            self.facts = before
             self._same(recipe, plain)
-        elif folder.is_dir() and any(folder.iterdir()):
+        elif there - {RECIPE}:  # a recipe alone is a training that ended before it began, say by a mistyped base model
             raise UserError(f"{folder} is not empty and holds no training: choose another --out")
         else:
             folder.mkdir(parents=True, exist_ok=True)

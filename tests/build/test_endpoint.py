@@ -132,6 +132,17 @@ def test_a_refused_key_is_told_with_the_rule(status: int, tmp_path: Path) -> Non
         ask(server, tmp_path / "journal.jsonl")
 
 
+def test_where_an_endpoint_sends_on_to_and_why_it_is_busy_are_told(tmp_path: Path) -> None:
+    with (
+        Server(lambda body: (308, {})) as server,
+        pytest.raises(UserError, match=r"sends on to nowhere \(status 308\)"),
+    ):
+        ask(server, tmp_path / "a")
+    quota = {"error": {"message": "You exceeded your current quota"}}
+    with Server(lambda body: (429, quota)) as server, pytest.raises(InfraError, match="status 429: You exceeded your"):
+        ask(server, tmp_path / "b")
+
+
 @pytest.mark.parametrize("address", ["", "file:///tmp", "http://a:x/v1", "example.org/v1"])
 def test_an_address_that_is_none_is_told(address: str, tmp_path: Path) -> None:
     async def whole() -> None:

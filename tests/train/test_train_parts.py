@@ -98,6 +98,7 @@ def test_a_torn_line_is_written_again(tmp_path: Path) -> None:
 
 
 def test_a_stage_that_was_killed_while_it_was_moved_is_moved_again(tmp_path: Path) -> None:
+    Workplace(tmp_path / "t", "diffagent", {"x": 0}, {})  # nothing was trained yet: another one may begin here
     place = Workplace(tmp_path / "t", "evo", {"x": 1}, {})
     (tmp_path / "t" / "writer").mkdir()
     (tmp_path / "t" / "writer" / "old").write_text("half")

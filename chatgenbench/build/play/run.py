@@ -13,6 +13,7 @@ from chatgenbench.build.play import script
 from chatgenbench.build.play.cast import Assignment
 from chatgenbench.build.play.gates import Gates
 from chatgenbench.build.records import Drop
+from chatgenbench.errors import InfraError
 from chatgenbench.remote.endpoint import Endpoint, Model, NoAnswer, Reply, cost_of, tokens_of
 from chatgenbench.schema import MAX_TEXT, FreestyleInput, Message, ModelRecord, Noun, digest_of
 
@@ -95,7 +96,7 @@ async def _answered(
         if model.down or not await model.answers_others():
             raise
         if not skip:
-            raise NoAnswer(f"{failure}, or add --skip-unanswered to go on without that chat") from None
+            raise InfraError(f"{failure}, or add --skip-unanswered to go on without that chat") from None
         return Drop(task.id, "unanswered")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from chatgenbench.benchmark import Benchmark, Catalog
 from chatgenbench.errors import InfraError, UserError, shorten
 from chatgenbench.remote.address import bare
-from chatgenbench.remote.endpoint import Endpoint, Model, Reply
+from chatgenbench.remote.endpoint import Endpoint, Model, NoAnswer, Reply
 from chatgenbench.remote.pauses import patience
 from chatgenbench.schema import Costs, Demonstration, Failure, FreestyleInput, Outcome, Plan, digest_of
 from chatgenbench.systems.answers import AnswerError, Reader
@@ -96,7 +96,7 @@ class LanguageModel:
         assert self._runner is not None
         answers = self._runner.run(self._all(inputs))
         if all(isinstance(answer, InfraError) for answer in answers):
-            raise UnansweredError(str(answers[0]))
+            raise UnansweredError(_why(answers[0]))
         return [_lost(answer) if isinstance(answer, InfraError) else answer for answer in answers]
 
     async def _all(self, inputs: Sequence[FreestyleInput]) -> list[Answered | InfraError]:
@@ -155,4 +155,9 @@ async def _opened(endpoint: Endpoint, journal: Path) -> Model:
 
 def _lost(error: InfraError) -> Answered:
     """A row that got no answer while others of its batch did: it is asked again next time."""
-    return Answered(Failure(outcome=Outcome.INFRA_FAILED, reason=one_line(f"not-answered: {error}")))
+    return Answered(Failure(outcome=Outcome.INFRA_FAILED, reason=one_line(f"not-answered: {_why(error)}")))
+
+
+def _why(error: Answered | InfraError) -> str:
+    """What came instead of an answer, without advice: that is for whoever knows of the other rows."""
+    return error.why if isinstance(error, NoAnswer) else str(error)

@@ -274,3 +274,13 @@ def test_a_real_language_model_on_this_machine(benchmark: Benchmark, tmp_path: P
         assert spent.costs.prompt_tokens is not None
         assert spent.costs.prompt_tokens > 100
         assert 0 < (spent.costs.completion_tokens or 0) <= 64
+
+
+def test_a_password_in_the_address_is_never_recorded(benchmark: Benchmark) -> None:
+    address = "http://ada:s3cret@127.0.0.1:9/v1?key=s3cret"
+    system = resolve("openai:m", benchmark, 0, Options(llm_base_url=address))
+    assert "at http://127.0.0.1:9/v1, " in system.revision
+    assert "s3cret" not in repr(vars(system)["_careful"]._label) + system.revision + system.name
+    with pytest.raises(UserError, match="is no address") as caught:
+        resolve("openai:m", benchmark, 0, Options(llm_base_url="ada:s3cret@127.0.0.1"))
+    assert "s3cret" not in str(caught.value)
