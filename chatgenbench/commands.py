@@ -282,7 +282,7 @@ def _report(finished: list[Finished], benchmark: Benchmark, together: Path | Non
         )
         pages = [page, *pages]
     for page in pages:
-        console.print(f"report: {page}", soft_wrap=True, highlight=False)
+        console.print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _pool_drawn(run: Finished) -> Pool:
