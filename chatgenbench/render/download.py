@@ -157,25 +157,34 @@ def _opened(
     address = f"{service.address.rstrip('/')}/api/download/models/{source.version}"
     address += "" if source.file is None else f"?fileId={source.file}"
     for _ in range(MAX_REDIRECTS + 1):
+        _check(address, service)  # before anything else reads it
         request = [("Host", urlsplit(address).netloc), ("User-Agent", USER_AGENT), ("Accept-Encoding", "identity")]
         if have:
             request.append(("Range", f"bytes={have}-"))
         if service.token and _origin(address) == _origin(service.address):  # storage refuses what is signed twice
             request.append(("Authorization", f"Bearer {service.token}"))
         try:
-            with pool.stream("GET", _checked(address, service), headers=request, extensions=_TIMEOUTS) as response:
+            with pool.stream("GET", address, headers=request, extensions=_TIMEOUTS) as response:
                 headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in response.headers}
                 if response.status not in (301, 302, 303, 307, 308):
                     yield response, headers
                     return
-                address = urljoin(address, headers.get("location", ""))
+                address = _joined(address, headers.get("location", ""))
         except _BROKEN as error:
             raise _Again(f"the connection broke ({type(error).__name__})") from None
     raise WeightsError("its download redirects without end")
 
 
-def _checked(address: str, service: Service) -> str:
-    """An address that may be asked: https (or http where the hub itself is on this machine), without a password."""
+def _joined(address: str, location: str) -> str:
+    """Where a redirect leads; "" for what is no address at all, which `_check` refuses."""
+    try:
+        return urljoin(address, location)
+    except ValueError:
+        return ""
+
+
+def _check(address: str, service: Service) -> None:
+    """See that an address may be asked: https (or http where the hub itself is on this machine), without a password."""
     try:
         url = urlsplit(address)
         harmless = url.username is None and _HOST.fullmatch(url.hostname or "") and _port(url)
@@ -185,7 +194,6 @@ def _checked(address: str, service: Service) -> str:
     plain = url.scheme == "http" and is_loopback(home.hostname or "")
     if not harmless or not (url.scheme == "https" or plain):
         raise WeightsError("its download redirects to an address that is not https")
-    return address
 
 
 def _judge(status: int, headers: dict[str, str]) -> None:
@@ -206,9 +214,9 @@ def _start(status: int, headers: dict[str, str], have: int) -> int:
     if status == 200:
         return 0
     found = _RANGE.fullmatch(headers.get("content-range", ""))
-    if found is None or found[1] is None or int(found[1]) != have:
+    if found is None or found[1] is None or int(found[1]) not in (0, have):
         raise WeightsError("Civitai sends another part of it than was asked for")
-    return have
+    return int(found[1])
 
 
 def _write(response: httpcore.Response, partial: Path, start: int, announced: int | None, reserve: Reserve) -> str:

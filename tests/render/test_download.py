@@ -85,6 +85,13 @@ def test_a_server_that_knows_no_ranges_starts_again(hub: Host, tmp_path: Path) -
     assert (tmp_path / "f").read_bytes() == DATA
 
 
+def test_a_server_that_sends_all_of_it_as_a_part_is_taken_at_its_word(hub: Host, tmp_path: Path) -> None:
+    whole = {"Content-Range": f"bytes 0-{len(DATA) - 1}/{len(DATA)}", "Content-Type": "application/octet-stream"}
+    offer(hub, hosts.torn(DATA, 1500), lambda handler: handler.say(206, whole, DATA))
+    get(hub, tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == DATA
+
+
 def test_a_hub_out_of_breath_is_asked_again(hub: Host, tmp_path: Path) -> None:
     busy = [hosts.status(429, Retry_After="0"), hosts.status(503), hosts.status(500)]
     offer(hub, *busy, hosts.chunked(DATA))
@@ -182,8 +189,12 @@ def test_a_redirect_to_a_private_address_is_not_followed(hub: Host, storage: Hos
 
 
 @pytest.mark.parametrize(
-    "address", ["ftp://example.com/f", "file:///etc/passwd", "https://me:pw@example.com/f", "https://exa mple/f"]
-)
+    "address",
+    [
+        "ftp://example.com/f", "file:///etc/passwd", "https://me:pw@example.com/f", "https://exa mple/f",
+        "https://[::1", "https://127.0.0.1:99999/f", "https://127.0.0.1:x/f", "https://",
+    ],
+)  # fmt: skip
 def test_a_redirect_to_no_web_address_is_not_followed(address: str, hub: Host, tmp_path: Path) -> None:
     offer(hub, hosts.redirect(address))
     with pytest.raises(WeightsError, match="redirects to an address that is not https"):
