@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from chatgenbench.benchmark import Benchmark, load_benchmark
-from chatgenbench.errors import UserError, shorten
+from chatgenbench.errors import InfraError, UserError, shorten
 from chatgenbench.evaluate.pipeline import pick_device
 from chatgenbench.interrupt import held
 
@@ -49,13 +51,30 @@ def say(line: str) -> None:
     typer.echo(line, err=True)
 
 
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """A disk that refuses is InfraError: those who write weights say it in exceptions of their own."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        said = str(error)
+        if not any(
+            words in said for words in ("I/O error", "PytorchStreamWriter", "inline_container", "No space left")
+        ):
+            raise
+        raise InfraError(f"cannot write to {folder} ({shorten(said, 120)}): mend that, type it again") from error
+
+
 def run_evo(common: Common, shown: int) -> None:
     benchmark = _begun(common)
     with held():
         from chatgenbench.train import evo
 
     options = evo.EvoOptions(base_model=common.base_model, fit=_fit(common), shown=shown, limit=common.limit)
-    evo.train(benchmark, options, common.out, say)
+    with writing(common.out):
+        evo.train(benchmark, options, common.out, say)
     _ended(f"evo:{common.out}", common)
 
 
@@ -70,7 +89,8 @@ def run_beautifulprompt(common: Common, drawing: Drawing, reward: tuple[str, ...
         base_model=common.base_model, fit=_fit(common), reward=_weights(reward) or dict(usual), chats=drawing.chats,
         draws=drawing.draws, policy=Policy(steps=steps, seed=common.seed), limit=common.limit,
     )  # fmt: skip
-    recipe.train(benchmark, options, common.out, say, pick_device(drawing.device), drawing.pool)
+    with writing(common.out):
+        recipe.train(benchmark, options, common.out, say, pick_device(drawing.device), drawing.pool)
     _ended(f"beautifulprompt:{common.out}", common)
 
 
@@ -83,7 +103,8 @@ def run_diffagent(common: Common, drawing: Drawing) -> None:
         base_model=common.base_model, fit=_fit(common), prompts=drawing.chats, calls=drawing.draws, limit=common.limit
     )
     options = replace(options, ranking=replace(options.ranking, seed=common.seed))
-    recipe.train(benchmark, options, common.out, say, pick_device(drawing.device), drawing.pool)
+    with writing(common.out):
+        recipe.train(benchmark, options, common.out, say, pick_device(drawing.device), drawing.pool)
     _ended(f"diffagent:{common.out}", common)
 
 

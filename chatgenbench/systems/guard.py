@@ -6,8 +6,9 @@ not exist.  Every such case ends as a `Failure` of the rows it concerns, with a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -52,6 +53,20 @@ class Fitting:
         return self._complaints.setdefault(name, str(UnknownNameError("model", name, self._catalog.records)))
 
 
+@contextmanager
+def own_folder() -> Iterator[None]:
+    """Afterwards the current folder is what it was before: a system that changes it must not move the run's files."""
+    try:
+        before = os.getcwd()
+    except OSError:  # it was deleted
+        before = None
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.chdir(before)
+
+
 def ready(system: System, benchmark: Benchmark) -> None:
     """Prepare a system on the benchmark's catalog and training split.
 
@@ -59,7 +74,8 @@ def ready(system: System, benchmark: Benchmark) -> None:
         UserError: the system could not prepare itself; what it raised is in the message.
     """
     try:
-        system.prepare(Catalog(benchmark.catalog), benchmark.train)  # one of its own: plans are read with ours
+        with own_folder():
+            system.prepare(Catalog(benchmark.catalog), benchmark.train)  # one of its own: plans are read with ours
     except (ChatGenBenchError, KeyboardInterrupt):
         raise
     except BaseException as error:
@@ -119,8 +135,9 @@ def _collect(system: System, batch: Sequence[FreestyleInput]) -> tuple[list[obje
     try:
         own = [chat.model_copy(deep=True) for chat in batch]  # whatever a system does with them, rows keep their ids
         # one more than asked for is enough to know: an endless generator must not hang the run
-        for answer in islice(system.plan(own), len(batch) + 1):
-            answers.append(answer)
+        with own_folder():
+            for answer in islice(system.plan(own), len(batch) + 1):
+                answers.append(answer)
     except KeyboardInterrupt:
         raise
     except StopRun as stop:

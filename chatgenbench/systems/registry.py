@@ -32,7 +32,7 @@ from chatgenbench.errors import UnknownNameError, UserError
 # imported for what they declare
 from chatgenbench.systems import echo, oracle, popular, random_plan, retrieval, stuffing  # noqa: F401
 from chatgenbench.systems.declare import BUILTINS
-from chatgenbench.systems.guard import describe, one_line
+from chatgenbench.systems.guard import describe, one_line, own_folder
 from chatgenbench.systems.options import Options
 from chatgenbench.systems.predictions import SUFFIXES, Predictions
 from chatgenbench.systems.protocol import System
@@ -144,7 +144,8 @@ def _import(spec: str) -> object:
 def _outsider(spec: str, load: Callable[[], object], seed: int) -> System:
     """Load someone's object and make it a system; whatever it raises becomes one line for a person."""
     try:
-        return _checked(_instance(load(), seed), spec)
+        with own_folder():
+            return _checked(_instance(load(), seed), spec)
     except (UserError, KeyboardInterrupt):
         raise
     except BaseException as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -235,3 +237,16 @@ def test_a_system_may_empty_its_catalog(benchmark: Benchmark) -> None:
     ready(system, benchmark)
     rows = ask(system, [item.input for item in benchmark.items], benchmark.catalog, 2)
     assert all(isinstance(found, Plan) for _, found, _ in rows)
+
+
+def test_a_system_that_goes_elsewhere_takes_nobody_along(
+    benchmark: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def answer(batch: Sequence[FreestyleInput]) -> list[Plan]:
+        os.chdir("/")
+        return [PLAN for _ in batch]
+
+    assert all(isinstance(found, Plan) for found in asked(benchmark, answer))
+    assert Path.cwd() == tmp_path

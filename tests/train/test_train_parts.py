@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from typer.testing import CliRunner
 
 from chatgenbench.benchmark import load_benchmark
 from chatgenbench.cli import app
-from chatgenbench.errors import UserError
+from chatgenbench.errors import InfraError, UserError
 from chatgenbench.report.notes import troubles
 from chatgenbench.systems import resolve
 from chatgenbench.systems.trained.lm import LanguageModel, load
@@ -25,6 +26,7 @@ from chatgenbench.train.pictures import combined
 from chatgenbench.train.rrhf import loss_of
 from chatgenbench.train.sft import Collator, encode
 from chatgenbench.train.workplace import Workplace, last_checkpoint
+from chatgenbench.train_commands import writing
 
 QUESTIONS = [(f"Person: {word} please\nModel:", model) for model, word in (("m1", "a cat"), ("m2", "a dog")) * 4]
 
@@ -161,3 +163,19 @@ def test_a_base_model_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> N
 def test_a_reward_that_is_no_metric_is_refused(tmp_path: Path) -> None:
     typed = ["train", "beautifulprompt", "--reward", "beauty=1", "--out", str(tmp_path / "t")]
     assert "--reward 'beauty=1' is no METRIC=WEIGHT" in str(CliRunner().invoke(app, typed).exception)
+
+
+def test_a_full_disk_is_one_line_whoever_writes() -> None:
+    def torchs() -> None:
+        with Path("/dev/full").open("wb") as file:
+            torch.save({"a": torch.zeros(100_000)}, file)
+
+    def safetensors() -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    for write in (torchs, safetensors):
+        with pytest.raises((InfraError, OSError), match=r"cannot write to runs.evo .*: mend that|No space left"):  # noqa: SIM117
+            with writing(Path("runs/evo")):
+                write()
+    with pytest.raises(RuntimeError, match="shape"), writing(Path("runs/evo")):
+        raise RuntimeError("shape mismatch")
