@@ -30,10 +30,10 @@ def certificate_view(run: RunData) -> dict[str, Any] | None:
 def _score(run: RunData, metric: str, moved: dict[str, float]) -> dict[str, str]:
     entry = run.entry(metric)
     style = numbers.format_for([entry])
-    half = "" if not numbers.has_interval(entry) or entry is None else f"{(entry['high'] - entry['low']) / 2:.3g}"
     scale = style.scale
+    half = (entry["high"] - entry["low"]) / 2 * scale if entry is not None and numbers.has_interval(entry) else None
     return {
         "title": numbers.title(metric, entry), "max": f"{moved['max'] * scale:.2g}",
         "mean": f"{moved['mean'] * scale:.2g}",
-        "half": half and f"{float(half) * scale:.2g}", "unit": numbers.unit(entry) if entry else "",
+        "half": "" if half is None else f"{half:#.2g}".rstrip("."), "unit": numbers.unit(entry) if entry else "",
     }  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 from chatgenbench.evaluate.certify import certificate_of
 from chatgenbench.evaluate.summary import HEADLINE
+from chatgenbench.report.numbers import title
 
 Summary = dict[str, Any]
 Named = tuple[str, Summary]
@@ -80,8 +81,10 @@ def certificate(summary: Summary) -> str | None:
     moved = f"no channel of a pixel moved by more than {pixels['max']} of 255, {pixels['changed']:.2%} of pixels moved"
     if not pixels["max"]:
         moved = "not one pixel moved"
-    scores = ", ".join(f"{metric} {entry['max']:.2g}" for metric, entry in found["scores"].items())
-    return f"certified: {again}: {moved}; scores moved by at most {scores}"
+    entries = summary["metrics"]
+    scores = ", ".join(f"{title(m, entries.get(m))} {entry['max']:.2g}" for m, entry in found["scores"].items())
+    why = "" if pixels["max"] else " (metrics read pictures in batches, and round too)"
+    return f"certified: {again}: {moved}; scores moved by at most {scores}{why}"
 
 
 def failed(summary: Summary) -> int:

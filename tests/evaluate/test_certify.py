@@ -71,6 +71,7 @@ def test_rows_are_drawn_again_and_the_drift_is_told_everywhere(place: Place) -> 
     line = certificate(summary)
     assert line is not None
     assert line.startswith("certified: 3 rows drawn again at another batch size (")
+    assert "scores moved by at most CLIP score " in line
     write_report(folder, place.benchmark, Pool(place.root / "pool").path)
     assert "3 rows drawn again at another batch size" in folder.report.read_text()
 
