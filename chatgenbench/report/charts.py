@@ -12,6 +12,8 @@ WIDTH, ROW, TOP, AXIS = 360, 24, 6, 36
 LABEL, RIGHT = 122, 344
 #: Characters of a line's label, and the room at both ends of an axis as a share of what it spans.
 LABEL_LENGTH, ROOM = 12, 0.04
+#: Letters that tell one stage from another.
+FIRST = 4
 #: Differences below this share of a value are rounding.
 SAME = 1e-5
 
@@ -60,9 +62,10 @@ def interval_chart(lines: Sequence[tuple[str, Entry | None, bool]], style: Forma
     def x(value: float) -> float:
         return round(LABEL + (value - start) / (end - start) * (RIGHT - LABEL), 2)
 
+    short = told_apart([label for label, _, _ in known])
     marks = tuple(
         Mark(
-            label=fit(label), tip=f"{label}: {style.both(e)}", y=TOP + ROW * (i + 0.5),
+            label=short[i], tip=f"{label}: {style.both(e)}", y=TOP + ROW * (i + 0.5),
             x=x(e["value"]), low=x(e["low"]), high=x(e["high"]), strong=strong,
         )
         for i, (label, e, strong) in enumerate(known)
@@ -77,6 +80,24 @@ def interval_chart(lines: Sequence[tuple[str, Entry | None, bool]], style: Forma
         better="better →" if higher else "← better",
         description="; ".join(mark.tip for mark in marks),
     )
+
+
+def told_apart(labels: Sequence[str]) -> list[str]:
+    """Each label as `fit` gives it; of stages (`a | b | c`) only those in which the labels differ."""
+    staged = {label: label.split(" | ") for label in labels if " | " in label}
+    if len(staged) < 2 or len({len(parts) for parts in staged.values()}) > 1:
+        return [fit(label) for label in labels]
+    differ = [len(set(column)) > 1 for column in zip(*staged.values(), strict=True)]
+    kept = {
+        label: _cut([part for part, own in zip(parts, differ, strict=True) if own]) for label, parts in staged.items()
+    }
+    return [kept.get(label) or fit(label) for label in labels]
+
+
+def _cut(stages: Sequence[str]) -> str:
+    """Stages in the room of a label: the first letters of all but the last, and most of that."""
+    flat = " ".join([*(stage[:FIRST] for stage in stages[:-1]), stages[-1]])
+    return flat if len(flat) <= LABEL_LENGTH else f"{flat[: LABEL_LENGTH - 3]}…{flat[-2:]}"
 
 
 def fit(label: str) -> str:

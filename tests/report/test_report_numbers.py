@@ -66,3 +66,12 @@ def test_chart_without_any_interval_is_none() -> None:
 def test_long_names_keep_both_ends() -> None:
     assert charts.fit("mypackage.agents:First") != charts.fit("mypackage.agents:Second")
     assert len(charts.fit("x" * 80)) == charts.LABEL_LENGTH
+
+
+def test_labels_of_stages_keep_what_tells_them_apart() -> None:
+    labels = ["oracle", *(f"chat | {chooser} | model-args" for chooser in ("hybrid", "bm25-cards", "dense-cards"))]
+    assert charts.told_apart(labels) == ["oracle", "hybrid", "bm25-cards", "dense-cards"]
+    more = [*labels, "evo1:runs/evo | hybrid | model-args", "chat | fixed:toybox3D_v2 | model-args"]
+    short = charts.told_apart(more)
+    assert short == ["oracle", "chat hybrid", "chat bm25…ds", "chat dens…ds", "evo1 hybrid", "chat fixe…v2"]
+    assert charts.told_apart(["chat | hybrid | model-args"]) == ["chat …l-args"]
