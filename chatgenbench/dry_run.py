@@ -84,7 +84,7 @@ def explain(
         ("undrawable rows", f"{estimate.undrawable:,}", _why_not(estimate)),
         ("checkpoint loads", f"{estimate.checkpoints:,}", basis["checkpoints"]),
         ("LoRA loads", f"{estimate.loras:,}", "each LoRA once on its warm base"),
-        ("weights to fetch", _fetched(estimate), basis["fetch_bytes"]),
+        ("weights to fetch", _fetched(estimate), "; ".join([basis["fetch_bytes"], *_room(estimate)])),
         ("weights to read", _bytes(estimate.weight_bytes), basis["weight_bytes"]),
         ("new pictures on disk", _bytes(estimate.disk_bytes), basis["disk_bytes"]),
         ("peak memory", _bytes(estimate.peak_memory_bytes), basis["peak_memory_bytes"]),
@@ -108,6 +108,28 @@ def _fetched(estimate: RenderEstimate) -> str:
     if not estimate.fetched:
         return "none"
     return f"{estimate.fetched:,} models, {_bytes(estimate.fetch_bytes)}"
+
+
+def _room(estimate: RenderEstimate) -> list[str]:
+    """What of the room for weights is to be known before they are fetched; nothing where none are."""
+    from shutil import disk_usage
+
+    from chatgenbench.render.resolver import Fetching
+
+    if not estimate.fetched:
+        return []
+    place = Fetching.of_environment()
+    free = disk_usage(next(folder for folder in (place.root, *place.root.parents) if folder.is_dir())).free
+    told = [f"{_bytes(free)} free at {place.root}"]
+    if place.budget is not None:
+        told.append(f"--weights-budget {_bytes(place.budget)}")
+    if estimate.fetch_bytes > min(free, free if place.budget is None else place.budget):
+        told.append(
+            "too little to keep all: what was used longest ago goes first, and is fetched again when needed"
+            if place.budget is not None
+            else "too little: free some, or set --weights-budget"
+        )
+    return told
 
 
 def _time(seconds: float | None) -> str:

@@ -305,3 +305,20 @@ def test_a_benchmark_without_its_pictures_is_refused(tmp_path: Path) -> None:
     command = ("eval", "--system", "oracle", "--limit", "2", "--out", str(tmp_path / "run"))
     assert "is missing" in refused(*command, "--benchmark", str(folder), home=tmp_path)
     assert "is missing" in refused(*command, "--benchmark", str(folder), "--dry-run", home=tmp_path)
+
+
+def test_a_dry_run_tells_the_room_for_weights_that_have_to_be_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = benchmark_folder(tmp_path)
+    records = [json.loads(line) for line in (folder / "catalog.jsonl").read_text().splitlines()]
+    for record in records:
+        if record["type"] == "lora":
+            record["files"] = {"lora": f"civitai:1#bytes={10**14}"}
+    (folder / "catalog.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    command = ("eval", "--system", "oracle", "--limit", "6", "--dry-run", "--out", str(tmp_path / "run"))
+    told = " ".join(run_here(*command, "--benchmark", str(folder), home=tmp_path).stdout.replace("│", " ").split())
+    assert "too little: free some, or set --weights-budget" in told
+    monkeypatch.setenv("CHATGENBENCH_WEIGHTS_BUDGET", "5GB")
+    told = " ".join(run_here(*command, "--benchmark", str(folder), home=tmp_path).stdout.replace("│", " ").split())
+    assert "--weights-budget 5.0 GB; too little to keep all" in told

@@ -78,7 +78,8 @@ def certificate(summary: Summary) -> str | None:
     pixels, rows = found["pixels"], found["rows"]
     alone = {rows: "alone", 0: "in pairs"}.get(found["alone"], f"{found['alone']} alone, the others in pairs")
     again = f"{_rows(rows)} drawn again at another batch size ({alone})"
-    moved = f"no channel of a pixel moved by more than {pixels['max']} of 255, {pixels['changed']:.2%} of pixels moved"
+    share = f"{pixels['changed']:.2%}" if pixels["changed"] >= 5e-5 else "less than 0.01%"
+    moved = f"no channel of a pixel moved by more than {pixels['max']} of 255, {share} of pixels moved"
     if not pixels["max"]:
         moved = "not one pixel moved"
     entries = summary["metrics"]

@@ -1,0 +1,5 @@
+"""`python -m chatgenbench`."""
+
+from chatgenbench.cli import main
+
+main()
