@@ -27,7 +27,8 @@ def _table(summaries: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
     lines = ["| system | " + " | ".join(heads) + " |", "|---" * (len(known) + 1) + "|"]
     for name, summary in summaries:
         cells = [_cell(summary["metrics"].get(m)) for m in known]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        plain = name.replace("|", r"\|")  # systems made of stages are named with it
+        lines.append(f"| {plain} | " + " | ".join(cells) + " |")
     return lines
 
 

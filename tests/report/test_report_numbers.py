@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatgenbench.report import charts, numbers
+from chatgenbench.report import charts, markdown, numbers
 
 
 def entry(value: float, low: float, high: float, unit: str = "points", higher: bool = True) -> dict[str, Any]:
@@ -75,3 +75,10 @@ def test_labels_of_stages_keep_what_tells_them_apart() -> None:
     short = charts.told_apart(more)
     assert short == ["oracle", "chat hybrid", "chat bm25…ds", "chat dens…ds", "evo1 hybrid", "chat fixe…v2"]
     assert charts.told_apart(["chat | hybrid | model-args"]) == ["chat …l-args"]
+
+
+def test_the_name_of_a_composed_system_is_one_cell_of_a_markdown_table() -> None:
+    score = {"title": "CLIP score", "higher_is_better": True, "value": 45.9, "low": 42.4, "high": 49.3, "upper": None}
+    head, _, row = markdown._table([("chat | hybrid | model-args", {"metrics": {"clipscore": score}})])
+    assert head == "| system | CLIP score ↑ |"
+    assert row == r"| chat \| hybrid \| model-args | 45.9 [42.4, 49.3] |"
