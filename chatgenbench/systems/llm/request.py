@@ -17,7 +17,7 @@ DESCRIPTION = 240
 #: Characters of an example's chat that are shown.
 WISH = 400
 #: Changes with every word below, as answers may.
-VERSION = "1"
+VERSION = "2"
 
 TASK = """You turn what people say in a chat into a plan for an image generator.
 A plan has a prompt, a negative prompt (may be empty), one model and its sampling arguments.
@@ -30,22 +30,26 @@ Models to choose from:
 {models}
 {examples}
 Answer with one JSON object and nothing else:
-{{"prompt": "...", "negative_prompt": "...", "model": "one of the names above", "arguments": {{"sampler": "...", \
-"steps": 20, "cfg_scale": 7, "width": 512, "height": 512}}}}"""
+{{"prompt": "...", "negative_prompt": "...", "model": "one of the names above", "arguments": {usual}}}"""
+#: Arguments of the form that is shown, where no demonstration says what is usual.
+USUAL = {"sampler": "...", "steps": 20, "cfg_scale": 7, "width": 512, "height": 512}
 
 
 def request(
-    chat: FreestyleInput, shown: Shown, said: Mapping[str, FreestyleInput], root: Path, images: bool
-) -> list[dict[str, Any]]:
+    chat: FreestyleInput, shown: Shown, said: Mapping[str, FreestyleInput], root: Path, images: bool,
+    usual: Mapping[str, Any] = USUAL,
+) -> list[dict[str, Any]]:  # fmt: skip
     """The messages for one chat: the task, then the chat's own turns, with their pictures if `images`.
 
     Args:
         said: demonstration id -> a chat that might have led to it, where there is one.
+        usual: the arguments that people set most often: small models repeat those that they are shown.
     """
     examples = "".join(f"\n{_example(d, said.get(d.id))}" for d in shown.demonstrations)
     task = TASK.format(
         models="\n".join(_line(record) for record in shown.models),
         examples=f"\nPlans that people made for other wishes:{examples}\n" if examples else "",
+        usual=json.dumps(dict(usual)),
     )
     turns = [{"role": message.role, "content": _content(message, root, images)} for message in chat.messages]
     return [{"role": "system", "content": task}, *turns]

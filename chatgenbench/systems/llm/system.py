@@ -15,13 +15,14 @@ from chatgenbench.errors import InfraError, UserError, shorten
 from chatgenbench.remote.address import bare
 from chatgenbench.remote.endpoint import Endpoint, Model, NoAnswer, Reply
 from chatgenbench.remote.pauses import patience
-from chatgenbench.schema import Costs, Demonstration, Failure, FreestyleInput, Outcome, Plan, digest_of
+from chatgenbench.schema import ARGUMENT_KEYS, Costs, Demonstration, Failure, FreestyleInput, Outcome, Plan, digest_of
 from chatgenbench.systems.answers import AnswerError, Reader
 from chatgenbench.systems.guard import one_line
-from chatgenbench.systems.llm.request import VERSION, request, schema
+from chatgenbench.systems.llm.request import USUAL, VERSION, request, schema
 from chatgenbench.systems.llm.shortlist import Shortlist, Shown
 from chatgenbench.systems.options import Options
 from chatgenbench.systems.protocol import Answered, StopRun
+from chatgenbench.systems.training import common_arguments
 from chatgenbench.systems.wire.careful import Careful, UnansweredError
 
 OPENAI = "https://api.openai.com/v1"
@@ -65,6 +66,7 @@ class LanguageModel:
         #: What was asked and answered, in the run's folder.
         self._journal = f"answers-{digest_of([known, self._model_name])[:8]}.jsonl"
         self._images = options.images
+        self._usual: dict[str, Any] = USUAL
         self._folder: Path | None = None
         self._own = tempfile.TemporaryDirectory(prefix="chatgenbench-")  # removed with this object
         self._runner: asyncio.Runner | None = None
@@ -77,6 +79,8 @@ class LanguageModel:
     def prepare(self, catalog: Catalog, train: Sequence[Demonstration]) -> None:
         self._shortlist = Shortlist(catalog, train, self._options.shortlist, self._options.demonstrations)
         self._said = {chat.demonstration: chat.input for chat in reversed(self._benchmark.train_inputs)}
+        if train:
+            self._usual = common_arguments(train).model_dump(include=set(ARGUMENT_KEYS))
         folder = self._folder or Path(self._own.name)
         self._runner = asyncio.Runner()
         self._model = self._runner.run(_opened(self._endpoint, folder / self._journal))
@@ -133,7 +137,7 @@ class LanguageModel:
         return blind
 
     def _request(self, chat: FreestyleInput, shown: Shown, images: bool) -> list[dict[str, Any]]:
-        return request(chat, shown, self._said, self._benchmark.root, images)
+        return request(chat, shown, self._said, self._benchmark.root, images, self._usual)
 
     def _read(self, reply: Reply, shown: Shown) -> Plan | Failure:
         if reply.refused:
