@@ -6,17 +6,15 @@
     python benchmarks/render.py --full-size sd15,sdxl --checkpoints 4 --tiny --rows 24 # the same path on a CPU, small
 
 Ways, each a process of its own with one CPU thread:
-
 - naive: for each row load its checkpoint (and LoRA), draw one picture, go on
 - by model: sort by model, load each once, draw one picture at a time
 - bare: diffusers calls in the batches that the engine makes, everything loaded once, PNGs written; no checks, no pool
 - inline: `chatgenbench.render.draw` in one process
 - local: the same with two processes
 
-They take turns of `--turn` seconds (stopped and continued by signals), the one that has drawn least first, so that
-other work on the machine hits all of them alike.  Seconds are those of a way's own turns from its start to its end,
-imports included; CPU seconds are user and system time of its processes, which other work disturbs least.  Rows are
-demonstrations of the miniature, shuffled; no two ask for the same picture, so that nothing is won by sharing.
+They take turns of `--turn` seconds (stopped and continued by signals), the one that has drawn least first.  Seconds are
+those of a way's own turns, imports included; CPU seconds, user and system time of its processes, are what other work on
+the machine disturbs least.  Rows are shuffled demonstrations of the miniature; no two ask for the same picture.
 """
 
 from __future__ import annotations
