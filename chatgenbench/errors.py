@@ -19,7 +19,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class ChatGenBenchError(Exception):
@@ -93,7 +93,10 @@ class SystemGoneError(InfraError):
 
 
 def printable(text: str) -> str:
-    """`text` with every control character but newline and tab as U+FFFD: a terminal would obey some of them."""
+    """`text` with every control character but newline and tab as U+FFFD: a terminal would obey some of them.
+
+    So are those that turn the direction of writing, behind which a message could say what it does not.
+    """
     return _CONTROL.sub("\ufffd", text)
 
 

@@ -13,7 +13,8 @@ from hypothesis import settings
 
 from tests.browsers import browser  # noqa: F401  (a fixture for all tests)
 
-settings.register_profile("steady", deadline=None, max_examples=40)
+settings.register_profile("steady", deadline=None, max_examples=40, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=40)
 settings.load_profile("steady")
 
 

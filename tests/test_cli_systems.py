@@ -58,9 +58,9 @@ def test_words_that_are_no_utf8_are_one_line_and_nothing_a_terminal_obeys_is_pri
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: 'caf?' is not UTF-8: type it in a terminal that is, or rename it\n"
     monkeypatch.chdir(tmp_path)
-    done = run_here("systems", "try", "echo", "a \x1b[31mred\x07 cow", home=tmp_path)
+    done = run_here("systems", "try", "echo", "a \x1b[31mred\x07\u202e cow", home=tmp_path)
     assert done.returncode == 0
-    assert "a \ufffd[31mred\ufffd cow" in done.stdout
+    assert "a \ufffd[31mred\ufffd\ufffd cow" in done.stdout
 
 
 def test_a_system_that_has_no_plan_says_why(tmp_path: Path) -> None:

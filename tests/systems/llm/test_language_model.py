@@ -85,6 +85,20 @@ def test_a_shortlist_examples_and_the_chat_are_sent_and_the_answer_is_a_plan(
         assert PRICES.of(spent.costs) == pytest.approx(0.0028)
 
 
+@pytest.mark.parametrize("content", [None, ""])
+def test_an_answer_in_a_tool_call_is_read(content: str | None, benchmark: Benchmark, tmp_path: Path) -> None:
+    def answer(request: dict[str, Any]) -> Sent:
+        status, body = good(request)
+        message = body["choices"][0]["message"]
+        call = {"type": "function", "id": "c1", "function": {"name": "plan", "arguments": message["content"]}}
+        message.update(content=content, tool_calls=[call])
+        return status, body
+
+    with Server(answer) as server:
+        rows = asked(server, benchmark, tmp_path)
+    assert told(rows) == [item.input.messages[-1].text for item in benchmark.items]
+
+
 def test_what_fits_the_schema_is_a_plan(benchmark: Benchmark) -> None:
     from chatgenbench.systems.llm.shortlist import Shown
 
