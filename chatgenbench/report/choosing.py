@@ -25,7 +25,9 @@ LEVEL = 0.05
 class Choice:
     """What choosing changed in one metric: the mean of chooser - fixed model, better where `sign` times it is positive.
 
-    `p_holm` is the p-value after Holm's correction for every line of the table.
+    `p_holm` is the p-value after Holm's correction for every line of the table.  `rivals` counts the fixed models that
+    the chooser is compared with, `strongest` tells the one that does best in this metric on these rows: it is picked
+    where it is judged, which favours it.
     """
 
     stages: str
@@ -41,6 +43,8 @@ class Choice:
     sign: int
     n: int
     written: str
+    rivals: int = 1
+    strongest: bool = True
 
     @property
     def verdict(self) -> str:
@@ -55,7 +59,20 @@ def choices(runs: Sequence[RunData]) -> list[Choice]:
     found = [choice for chooser, fixed in _pairs(runs) for metric in METRICS
              if (choice := _choice(chooser, fixed, metric)) is not None]  # fmt: skip
     adjusted = holm([choice.p_value for choice in found])
-    return [replace(choice, p_holm=float(p)) for choice, p in zip(found, adjusted, strict=True)]
+    return _rivals([replace(choice, p_holm=float(p)) for choice, p in zip(found, adjusted, strict=True)])
+
+
+def _rivals(found: Sequence[Choice]) -> list[Choice]:
+    """The same lines, each knowing how many fixed models its chooser met and whether its own was the strongest."""
+    groups: dict[tuple[str, str, str], list[Choice]] = {}
+    for choice in found:
+        groups.setdefault((choice.stages, choice.chooser, choice.metric), []).append(choice)
+    counted = []
+    for choice in found:
+        group = groups[choice.stages, choice.chooser, choice.metric]
+        hardest = min(group, key=lambda one: one.difference * one.sign)
+        counted.append(replace(choice, rivals=len(group), strongest=choice is hardest))
+    return counted
 
 
 def _pairs(runs: Sequence[RunData]) -> Iterator[tuple[RunData, RunData]]:

@@ -20,6 +20,7 @@ def staged(made: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     root = tmp_path_factory.mktemp("staged")
     names = {
         "search": ("chat | hybrid | model-args", 0), "fixed": ("chat | fixed:inkSketch_v1 | model-args", 3),
+        "weaker": ("chat | fixed:glossyToy_v3 | model-args", 5),
         "written": ("magicprompt | hybrid | model-args", 0), "popular": ("chat | hybrid | popular-args", 0),
     }  # fmt: skip
     return {
@@ -51,6 +52,20 @@ def test_the_difference_is_that_of_the_rows_and_is_judged_in_its_direction(made:
     clip = next(c for c in choices([search, fixed]) if c.metric == "clipscore")
     assert clip.difference > 0
     assert clip.verdict == ("choosing is better" if clip.p_holm < 0.05 else "no difference beyond chance")
+
+
+def test_the_strongest_of_several_fixed_models_is_named(made: Any, staged: dict[str, Any], tmp_path: Path) -> None:
+    found = choices(runs(made, staged, "search", "fixed", "weaker"))
+    for metric in METRICS:
+        (strongest,) = [c for c in found if c.metric == metric and c.strongest]
+        assert strongest.difference * strongest.sign == min(c.difference * c.sign for c in found if c.metric == metric)
+    assert {c.rivals for c in found} == {2}
+    folders = [staged[name] for name in ("search", "fixed", "weaker")]
+    page = write_comparison(folders, made.benchmark, [made.pool.path] * 3, tmp_path / "a.html").read_text("utf-8")
+    assert page.count("strongest of 2") == len(METRICS)
+    assert "picked where it is judged" in page
+    alone = write_comparison(folders[:2], made.benchmark, [made.pool.path] * 2, tmp_path / "b.html").read_text("utf-8")
+    assert "strongest" not in alone
 
 
 def test_the_page_has_the_section_where_there_is_something_to_say(
