@@ -14,6 +14,7 @@ import numpy as np
 from chatgenbench.report import numbers
 from chatgenbench.report.data import RunData
 from chatgenbench.statistics import Clusters, holm, paired_test
+from chatgenbench.systems.stages import is_composed
 
 #: Per-row metrics of the picture; a better choice shows in these or nowhere.
 METRICS = ("clipscore", "imagereward", "hpsv2")
@@ -86,8 +87,11 @@ def _pairs(runs: Sequence[RunData]) -> Iterator[tuple[RunData, RunData]]:
 
 
 def stages_of(run: RunData) -> tuple[str, str, str] | None:
-    """Writer, chooser and arguer of a run's system, or None where it is not made of stages."""
-    parts = [part.strip() for part in str(run.manifest["identity"].get("system", "")).split("|")]
+    """Writer, chooser and arguer of a run made of stages; None for others, whatever they call themselves."""
+    identity = run.manifest["identity"]
+    if not is_composed(str(identity.get("system_spec", ""))):
+        return None
+    parts = [part.strip() for part in str(identity.get("system", "")).split("|")]
     return (parts[0], parts[1], parts[2]) if len(parts) == 3 else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ def test_only_runs_that_differ_in_the_chooser_alone_are_paired(made: Any, staged
     assert [c.metric for c in found] == list(METRICS)
     assert choices(runs(made, staged, "written", "fixed")) == []
     assert choices(runs(made, staged, "fixed")) == []
+    search, fixed = runs(made, staged, "search", "fixed")
+    alien = {**search.manifest, "identity": {**search.manifest["identity"], "system_spec": "http://localhost:1/plan"}}
+    assert choices([replace(search, manifest=alien), fixed]) == []  # a server may call itself anything
 
 
 def test_the_difference_is_that_of_the_rows_and_is_judged_in_its_direction(made: Any, staged: dict[str, Any]) -> None:
