@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatgenbench.benchmark import Benchmark, load_benchmark
-from chatgenbench.errors import InfraError, RunFolderError, SystemGoneError, UserError, printable
+from chatgenbench.errors import InfraError, RunFolderError, SystemGoneError, UserError, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,7 +70,7 @@ class Bars:
 
     def __init__(self, progress: Progress, prefix: str) -> None:
         short = prefix if len(prefix) <= 30 else f"{prefix[:14]}…{prefix[-15:]}"  # so that the times have room
-        self.progress, self.prefix = progress, printable(short)
+        self.progress, self.prefix = progress, visible(short)
         self._tasks: dict[str, Any] = {}
 
     def tick(self, name: str, done: int, total: int) -> None:
@@ -390,9 +390,9 @@ def print_rows(console: Console, title: str, head: tuple[str, ...], rows: Sequen
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(printable(title)))
+    table = Table(title=Text(visible(title)))
     for i, name in enumerate(head):  # the first column is what people copy: never cut
         table.add_column(name, no_wrap=i == 0, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(printable(str(cell))) for cell in row))
+        table.add_row(*(Text(visible(str(cell))) for cell in row))
     console.print(table)

@@ -19,7 +19,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_MISLEADING = re.compile("[\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class ChatGenBenchError(Exception):
@@ -93,14 +94,19 @@ class SystemGoneError(InfraError):
 
 
 def printable(text: str) -> str:
-    """`text` with every control character but newline and tab as U+FFFD: a terminal would obey some of them.
-
-    So are those that turn the direction of writing, behind which a message could say what it does not.
-    """
+    """`text` with every control character but newline and tab as U+FFFD: a terminal would obey some of them."""
     return _CONTROL.sub("\ufffd", text)
+
+
+def visible(text: str) -> str:
+    """`text` as it may be shown: printable, without what turns the direction of writing, and without lone surrogates.
+
+    The first could make a message say what it does not, the last can be written nowhere.
+    """
+    return _MISLEADING.sub("\ufffd", printable(text))
 
 
 def shorten(text: str, limit: int = 120) -> str:
     """`text` on one line and at most `limit` characters, for use in messages."""
-    flat = printable(" ".join(text[: limit * 4].split()))
+    flat = visible(" ".join(text[: limit * 4].split()))
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"

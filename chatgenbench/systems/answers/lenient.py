@@ -52,6 +52,22 @@ def objects(text: str) -> tuple[list[dict[str, Any]], str]:
     return found, trouble
 
 
+def spans(text: str) -> list[tuple[int, int]]:
+    """(from, to) of the first outermost objects of a text that are JSON to the letter."""
+    found: list[tuple[int, int]] = []
+    at = 0
+    for _ in range(STARTS):
+        if (opened := _OPEN.search(text, at)) is None:
+            break
+        start = at = opened.start()
+        if (read := _strict(text, start)) is not None:
+            at = read[1]
+            found.append((start, at))
+        else:
+            at = opened.end()
+    return found
+
+
 def _strict(text: str, at: int) -> tuple[dict[str, Any], int] | None:
     try:
         value, end = json.JSONDecoder(object_pairs_hook=once).raw_decode(text, at)

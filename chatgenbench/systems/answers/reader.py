@@ -14,7 +14,7 @@ from chatgenbench.errors import PlanError, printable, shorten
 from chatgenbench.schema import ARGUMENT_KEYS, MAX_TEXT, Plan
 from chatgenbench.systems.answers.kinds import AnswerError
 from chatgenbench.systems.answers.labels import bare, labelled, pairs
-from chatgenbench.systems.answers.lenient import Twice, objects
+from chatgenbench.systems.answers.lenient import Twice, objects, spans
 from chatgenbench.systems.answers.values import field_of, fields, number, size
 from chatgenbench.systems.guard import Fitting, first_problem
 
@@ -28,6 +28,7 @@ _REFUSAL = re.compile(
 )  # fmt: skip
 _HTML = re.compile(r"\s*(?:<!doctype\s+html|<html|<head|<body)", re.IGNORECASE)
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+_THINK = re.compile("<(/?)think>")
 _LONE = re.compile("[\ud800-\udfff]")
 #: Where a model's name may end and its description begin.
 _ENDS = re.compile(r"[.。]\s|[.。]$|\s[-–—(]|[:：,，;(（\n]|\s\|")
@@ -140,12 +141,13 @@ def clean(text: str) -> str:
 
 
 def _aloud(text: str) -> str:
-    """`text` without `<think>...</think>`."""
-    end = text.rfind("</think>")
-    if end >= 0:
-        text = text[end + len("</think>") :]
-    start = text.find("<think>")
-    return (text if start < 0 else text[:start]).strip()
+    """`text` without `<think>...</think>`; what a plan's own texts say of thinking stays."""
+    tags = list(_THINK.finditer(text))
+    inside = spans(text) if tags else []
+    tags = [tag for tag in tags if not any(start < tag.start() < end for start, end in inside)]
+    begin = max((tag.end() for tag in tags if tag[1]), default=0)
+    end = min((tag.start() for tag in tags if not tag[1] and tag.start() >= begin), default=len(text))
+    return text[begin:end].strip()
 
 
 def _one(found: list[dict[str, Any]]) -> dict[str, Any]:

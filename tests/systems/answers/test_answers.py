@@ -106,7 +106,7 @@ def test_a_damaged_plan_is_read_or_refused(start: int, length: int, put: str, te
 
 
 PROMPTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Cs"]), min_size=1, max_size=60).filter(
-    lambda text: text.strip() == text
+    lambda text: text.strip() == text and "\ufffd" not in text  # which stands for what cannot be read
 )
 PLANS = st.builds(
     Plan,
@@ -127,4 +127,12 @@ PLANS = st.builds(
 def test_what_is_written_as_json_is_read_back(plan: Plan, indent: int | None, before: str, reader: Reader) -> None:
     assert reader.read(before + json.dumps(plan.model_dump(), indent=indent)) == plan
     assert reader.read(plan.model_dump()) == plan
-    assert reader.read(before + repr(plan.model_dump())) == plan
+    if "think>" not in plan.prompt + plan.negative_prompt:  # only JSON is surely a plan that speaks of thoughts
+        assert reader.read(before + repr(plan.model_dump())) == plan
+
+
+@pytest.mark.parametrize("prompt", ["<think>", "a sign that says </think>", "<think>a</think>b"])
+@pytest.mark.parametrize("before", ["", "<think>{hm, {'prompt': 1}</think>", "so, a { perhaps</think>\n```json\n"])
+def test_a_prompt_may_speak_of_thoughts(prompt: str, before: str, reader: Reader) -> None:
+    said = json.loads(GOOD) | {"prompt": prompt}
+    assert reader.read(before + json.dumps(said)).prompt == prompt
