@@ -58,7 +58,9 @@ def received(body: bytes, encoding: str, limit: int = 1000) -> Received:
 
 
 @pytest.mark.parametrize(
-    ("packed", "encoding"), [(gzip.compress(b"{}"), "gzip"), (zlib.compress(b"{}"), "Deflate"), (b"{}", "identity")]
+    ("packed", "encoding"),
+    [(gzip.compress(b"{}"), "gzip"), (zlib.compress(b"{}"), "Deflate"), (b"{}", "identity")],
+    ids=["gzip", "deflate", "plain"],
 )
 def test_answers_may_be_packed_once(packed: bytes, encoding: str) -> None:
     assert received(packed, encoding).body == b"{}"
