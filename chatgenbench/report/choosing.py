@@ -56,7 +56,10 @@ class Choice:
 
 
 def choices(runs: Sequence[RunData]) -> list[Choice]:
-    """One line for each chooser, fixed model and metric; none where no two runs differ in the chooser alone."""
+    """One line for each chooser, fixed model and metric, those of the strongest fixed models first.
+
+    None where no two runs differ in the chooser alone.
+    """
     found = [choice for chooser, fixed in _pairs(runs) for metric in METRICS
              if (choice := _choice(chooser, fixed, metric)) is not None]  # fmt: skip
     adjusted = holm([choice.p_value for choice in found])
@@ -64,7 +67,7 @@ def choices(runs: Sequence[RunData]) -> list[Choice]:
 
 
 def _rivals(found: Sequence[Choice]) -> list[Choice]:
-    """The same lines, each knowing how many fixed models its chooser met and whether its own was the strongest."""
+    """The same lines, each knowing how many fixed models its chooser met; those of the strongest first."""
     groups: dict[tuple[str, str, str], list[Choice]] = {}
     for choice in found:
         groups.setdefault((choice.stages, choice.chooser, choice.metric), []).append(choice)
@@ -73,7 +76,7 @@ def _rivals(found: Sequence[Choice]) -> list[Choice]:
         group = groups[choice.stages, choice.chooser, choice.metric]
         hardest = min(group, key=lambda one: one.difference * one.sign)
         counted.append(replace(choice, rivals=len(group), strongest=choice is hardest))
-    return counted
+    return sorted(counted, key=lambda choice: not choice.strongest)
 
 
 def _pairs(runs: Sequence[RunData]) -> Iterator[tuple[RunData, RunData]]:
