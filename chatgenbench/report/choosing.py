@@ -76,7 +76,7 @@ def _rivals(found: Sequence[Choice]) -> list[Choice]:
         group = groups[choice.stages, choice.chooser, choice.metric]
         hardest = min(group, key=lambda one: one.difference * one.sign)
         counted.append(replace(choice, rivals=len(group), strongest=choice is hardest))
-    return sorted(counted, key=lambda choice: not choice.strongest)
+    return sorted(counted, key=lambda one: (not one.strongest, one.stages, one.chooser, METRICS.index(one.metric)))
 
 
 def _pairs(runs: Sequence[RunData]) -> Iterator[tuple[RunData, RunData]]:

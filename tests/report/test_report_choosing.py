@@ -64,7 +64,7 @@ def test_the_strongest_of_several_fixed_models_is_named(made: Any, staged: dict[
         (strongest,) = [c for c in found if c.metric == metric and c.strongest]
         assert strongest.difference * strongest.sign == min(c.difference * c.sign for c in found if c.metric == metric)
     assert {c.rivals for c in found} == {2}
-    assert [c.strongest for c in found] == [True] * len(METRICS) + [False] * len(METRICS)
+    assert [(c.strongest, c.metric) for c in found] == [(first, m) for first in (True, False) for m in METRICS]
     folders = [staged[name] for name in ("search", "fixed", "weaker")]
     page = write_comparison(folders, made.benchmark, [made.pool.path] * 3, tmp_path / "a.html").read_text("utf-8")
     assert page.count("strongest of 2") == len(METRICS)
