@@ -312,7 +312,7 @@ def _check_words() -> None:
 
 def main() -> None:
     """Entry point: turns our errors into one line and an exit code, and Ctrl-C into a promise kept."""
-    from chatgenbench.errors import ChatGenBenchError, InfraError
+    from chatgenbench.errors import ChatGenBenchError, InfraError, visible
 
     # threads that spin while they wait slow a busy machine down tenfold; must be set before torch is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -326,13 +326,13 @@ def main() -> None:
             sys.stderr.write("\nstopped; finished rows are kept: type the same command again to go on\n")
         raise
     except InfraError as error:
-        sys.stderr.write(f"incomplete: {error}\n")
+        sys.stderr.write(f"incomplete: {visible(str(error))}\n")
         sys.exit(EXIT_INCOMPLETE)
     except ChatGenBenchError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {visible(str(error))}\n")
         sys.exit(EXIT_USER)
     except OSError as error:
-        sys.stderr.write(f"incomplete: {error}; mend that, then type the same command again\n")
+        sys.stderr.write(f"incomplete: {visible(str(error))}; mend that, then type the same command again\n")
         sys.exit(EXIT_INCOMPLETE)
 
 

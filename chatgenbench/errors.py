@@ -19,8 +19,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_MISLEADING = re.compile("[\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_TURNING = re.compile("[\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class ChatGenBenchError(Exception):
@@ -94,19 +94,16 @@ class SystemGoneError(InfraError):
 
 
 def printable(text: str) -> str:
-    """`text` with every control character but newline and tab as U+FFFD: a terminal would obey some of them."""
-    return _CONTROL.sub("\ufffd", text)
+    """`text` with U+FFFD for control characters but newline and tab, which a terminal obeys, and lone surrogates."""
+    return _UNWRITABLE.sub("\ufffd", text)
 
 
 def visible(text: str) -> str:
-    """`text` as it may be shown: printable, without what turns the direction of writing, and without lone surrogates.
-
-    The first could make a message say what it does not, the last can be written nowhere.
-    """
-    return _MISLEADING.sub("\ufffd", printable(text))
+    """`text` as a terminal may show it: printable, without what turns the direction of writing, which can mislead."""
+    return _TURNING.sub("\ufffd", printable(text))
 
 
 def shorten(text: str, limit: int = 120) -> str:
     """`text` on one line and at most `limit` characters, for use in messages."""
-    flat = visible(" ".join(text[: limit * 4].split()))
+    flat = printable(" ".join(text[: limit * 4].split()))
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"

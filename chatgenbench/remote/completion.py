@@ -28,7 +28,7 @@ def read(data: bytes) -> dict[str, Any] | None:
     choice = choices[0] if isinstance(choices, list) and choices else None
     message, ending = _of(choice, "message"), _of(choice, "finish_reason")
     text, refusal = _text(_of(message, "content")), _text(_of(message, "refusal"))
-    text = text or _called(message) or text
+    text = text if text and text.strip() else _called(message) or text
     refused = "content_filter" if ending == "content_filter" else "refusal" if refusal else ""
     # a completion may say nothing, such as one that used up its tokens on thoughts
     ended = isinstance(message, dict) and isinstance(ending, str)
@@ -92,7 +92,8 @@ def _called(message: Any) -> str | None:
     """The arguments of the first tool call: where some servers put structured output, and say nothing else."""
     calls = _of(message, "tool_calls")
     first = calls[0] if isinstance(calls, list) and calls else None
-    return _text(_of(_of(first, "function"), "arguments"))
+    told = _of(_of(first, "function"), "arguments")
+    return json.dumps(told) if isinstance(told, dict) else _text(told)
 
 
 def _name(value: Any) -> str:

@@ -77,7 +77,7 @@ class Bucket:
         except ImportError as error:
             raise UserError(f"pool {self.url}: {_package(self.url) or shorten(str(error), 160)}") from None
         except Exception as error:  # every file system has errors of its own
-            raise UserError(f"pool {self.url}: {_unknown(self.url) or _line(error)}") from None
+            raise UserError(f"pool {self.url}: {_unknown(str(error)) or _line(error)}") from None
         return fs, str(root).rstrip("/")
 
     @property
@@ -226,22 +226,22 @@ def _package(url: str) -> str | None:
     """What to install for a URL, where fsspec knows."""
     from fsspec.registry import known_implementations
 
-    protocol = _protocol(url)
+    found = _URL.match(url)
+    protocol = found["protocol"].lower() if found else ""
     module = known_implementations.get(protocol, {}).get("class", "").partition(".")[0]
     if not module or module == "fsspec":
         return None
     return f"{module} is needed for {protocol}:// pools: pip install {module}"
 
 
-def _unknown(url: str) -> str | None:
-    """What to type instead of a URL whose kind fsspec does not know."""
-    import fsspec
+def _unknown(said: str) -> str | None:
+    """What to type instead where fsspec says that it knows no such kind of URL."""
+    from fsspec.registry import known_implementations
 
-    if _protocol(url) in fsspec.available_protocols():
+    found = re.fullmatch(r"Protocol not known: (\S+)", said)
+    if found is None:
         return None
-    return f"{_protocol(url)}:// is nothing that fsspec knows: use a folder, or a URL such as s3://bucket/pool"
-
-
-def _protocol(url: str) -> str:
-    found = _URL.match(url)
-    return found["protocol"].lower() if found else ""
+    kind = found[1]
+    if kind.lower() in known_implementations:
+        return f"write {kind.lower()} in small letters"
+    return f"{shorten(kind, 40)} is no kind of URL that fsspec knows: use a folder, or a URL such as s3://bucket/pool"

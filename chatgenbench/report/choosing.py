@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from chatgenbench.report import numbers
 from chatgenbench.report.data import RunData
 from chatgenbench.statistics import Clusters, holm, paired_test
-from chatgenbench.systems.stages import is_composed
+from chatgenbench.systems.stages import find, is_composed
 
 #: Per-row metrics of the picture; a better choice shows in these or nowhere.
 METRICS = ("clipscore", "imagereward", "hpsv2")
@@ -44,6 +45,7 @@ class Choice:
     sign: int
     n: int
     written: str
+    seed: int
     rivals: int = 1
     strongest: bool = True
 
@@ -68,15 +70,20 @@ def choices(runs: Sequence[RunData]) -> list[Choice]:
 
 def _rivals(found: Sequence[Choice]) -> list[Choice]:
     """The same lines, each knowing how many fixed models its chooser met; those of the strongest first."""
-    groups: dict[tuple[str, str, str], list[Choice]] = {}
+    groups: dict[tuple[Any, ...], list[Choice]] = {}
     for choice in found:
-        groups.setdefault((choice.stages, choice.chooser, choice.metric), []).append(choice)
+        groups.setdefault(_group(choice), []).append(choice)
     counted = []
     for choice in found:
-        group = groups[choice.stages, choice.chooser, choice.metric]
-        hardest = min(group, key=lambda one: one.difference * one.sign)
-        counted.append(replace(choice, rivals=len(group), strongest=choice is hardest))
+        group = groups[_group(choice)]
+        most = max(one.n for one in group)  # who was drawn on fewer rows may have lost the hard ones
+        hardest = min((one for one in group if one.n == most), key=lambda one: one.difference * one.sign)
+        counted.append(replace(choice, rivals=len({one.fixed for one in group}), strongest=choice is hardest))
     return sorted(counted, key=lambda one: (not one.strongest, one.stages, one.chooser, METRICS.index(one.metric)))
+
+
+def _group(choice: Choice) -> tuple[Any, ...]:
+    return choice.stages, choice.chooser, choice.seed, choice.metric
 
 
 def _pairs(runs: Sequence[RunData]) -> Iterator[tuple[RunData, RunData]]:
@@ -92,7 +99,8 @@ def _pairs(runs: Sequence[RunData]) -> Iterator[tuple[RunData, RunData]]:
 def stages_of(run: RunData) -> tuple[str, str, str] | None:
     """Writer, chooser and arguer of a run made of stages; None for others, whatever they call themselves."""
     identity = run.manifest["identity"]
-    if not is_composed(str(identity.get("system_spec", ""))):
+    spec = str(identity.get("system_spec", ""))
+    if not is_composed(spec) and find(spec) is None:
         return None
     parts = [part.strip() for part in str(identity.get("system", "")).split("|")]
     return (parts[0], parts[1], parts[2]) if len(parts) == 3 else None
@@ -117,5 +125,5 @@ def _choice(chooser: RunData, fixed: RunData, metric: str) -> Choice | None:
     return Choice(
         f"{stages[0]} | … | {stages[2]}", stages[1], others[1].removeprefix(FIXED), metric,
         numbers.heading(metric, entry), tested.difference, tested.low, tested.high, tested.p_value, 1.0,
-        1 if entry["higher_is_better"] else -1, len(shared), written,
+        1 if entry["higher_is_better"] else -1, len(shared), written, seed,
     )  # fmt: skip

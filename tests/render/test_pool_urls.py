@@ -224,7 +224,7 @@ def test_the_pool_command_looks_after_a_bucket(bucket: str, s3_client: Any, tmp_
 @pytest.mark.parametrize(
     ("where", "what"),
     [
-        ("nonsense://place", "nonsense:// is nothing that fsspec knows: use a folder, or a URL such as s3"),
+        ("nonsense://place", "nonsense is no kind of URL that fsspec knows: use a folder, or a URL such as s3"),
         ("s3://me:secret@bucket/pool", "leave the password out"),
         ("hdfs://nowhere:1/pool", "pool hdfs://nowhere:1/pool: "),
     ],

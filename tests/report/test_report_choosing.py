@@ -42,6 +42,8 @@ def test_only_runs_that_differ_in_the_chooser_alone_are_paired(made: Any, staged
     assert choices(runs(made, staged, "fixed")) == []
     search, fixed = runs(made, staged, "search", "fixed")
     alien = {**search.manifest, "identity": {**search.manifest["identity"], "system_spec": "http://localhost:1/plan"}}
+    lone = {**search.manifest, "identity": {**search.manifest["identity"], "system_spec": "hybrid"}}
+    assert len(choices([replace(search, manifest=lone), fixed])) == len(METRICS)
     assert choices([replace(search, manifest=alien), fixed]) == []  # a server may call itself anything
 
 

@@ -52,9 +52,9 @@ def objects(text: str) -> tuple[list[dict[str, Any]], str]:
     return found, trouble
 
 
-def spans(text: str) -> list[tuple[int, int]]:
-    """(from, to) of the first outermost objects of a text that are JSON to the letter."""
-    found: list[tuple[int, int]] = []
+def spans(text: str) -> list[tuple[int, int, dict[str, Any]]]:
+    """(from, to, object) of the first outermost objects of a text that are JSON to the letter."""
+    found: list[tuple[int, int, dict[str, Any]]] = []
     at = 0
     for _ in range(STARTS):
         if (opened := _OPEN.search(text, at)) is None:
@@ -62,7 +62,7 @@ def spans(text: str) -> list[tuple[int, int]]:
         start = at = opened.start()
         if (read := _strict(text, start)) is not None:
             at = read[1]
-            found.append((start, at))
+            found.append((start, at, read[0]))
         else:
             at = opened.end()
     return found
@@ -81,8 +81,9 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found and found[key] != value:
-            before = found[key]
-            found[key] = Twice([*(before if isinstance(before, Twice) else [before]), value])
+            if not isinstance(found[key], Twice):
+                found[key] = Twice([found[key]])
+            found[key].append(value)
         else:
             found[key] = value
     return found

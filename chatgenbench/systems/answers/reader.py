@@ -29,7 +29,6 @@ _REFUSAL = re.compile(
 _HTML = re.compile(r"\s*(?:<!doctype\s+html|<html|<head|<body)", re.IGNORECASE)
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _THINK = re.compile("<(/?)think>")
-_LONE = re.compile("[\ud800-\udfff]")
 #: Where a model's name may end and its description begin.
 _ENDS = re.compile(r"[.。]\s|[.。]$|\s[-–—(]|[:：,，;(（\n]|\s\|")
 _SCHEDULES = {"karras": "Karras", "exponential": "Exponential"}
@@ -129,7 +128,7 @@ def clean(text: str) -> str:
     """What a model said aloud: no thoughts, no invisible or control characters, at most `MAX_ANSWER` characters."""
     if len(text) > MAX_ANSWER:
         raise AnswerError("too-long", f"{len(text):,} characters, at most {MAX_ANSWER:,} are read")
-    text = printable(_LONE.sub("\ufffd", _INVISIBLE.sub("", text)).replace("\r\n", "\n").replace("\r", "\n"))
+    text = printable(_INVISIBLE.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
     text = _aloud(text.replace("\ufffd", ""))
     if text.startswith('"') and text.rstrip().endswith('"') and '\\"' in text:
         try:
@@ -141,9 +140,9 @@ def clean(text: str) -> str:
 
 
 def _aloud(text: str) -> str:
-    """`text` without `<think>...</think>`; what a plan's own texts say of thinking stays."""
+    """`text` without `<think>...</think>`; what a plan in strict JSON says of thinking stays."""
     tags = list(_THINK.finditer(text))
-    inside = spans(text) if tags else []
+    inside = [(start, end) for start, end, value in spans(text) if _plans(value, 0)] if tags else []
     tags = [tag for tag in tags if not any(start < tag.start() < end for start, end in inside)]
     begin = max((tag.end() for tag in tags if tag[1]), default=0)
     end = min((tag.start() for tag in tags if not tag[1] and tag.start() >= begin), default=len(text))
@@ -203,7 +202,7 @@ def _words(value: Any, field: str) -> str:
         return ""
     if not isinstance(value, str):
         raise AnswerError("bad-value", f"{field}: text is needed, not {type(value).__name__}")
-    text = printable(_LONE.sub("\ufffd", value)).replace("\ufffd", "").strip()
+    text = printable(value).replace("\ufffd", "").strip()
     if len(text) > MAX_TEXT:
         raise AnswerError("too-long", f"{field}: {len(text):,} characters, at most {MAX_TEXT:,}")
     return text
@@ -214,7 +213,7 @@ def _name(value: Any, field: str) -> str:
         return ""
     if not isinstance(value, str):
         raise AnswerError("bad-value", f"{field}: a name is needed, not {type(value).__name__}")
-    return bare(printable(_LONE.sub("\ufffd", value)).replace("\ufffd", ""))
+    return bare(printable(value).replace("\ufffd", ""))
 
 
 def _ranking(value: Any) -> tuple[str, ...]:

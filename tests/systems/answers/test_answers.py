@@ -131,6 +131,12 @@ def test_what_is_written_as_json_is_read_back(plan: Plan, indent: int | None, be
         assert reader.read(before + repr(plan.model_dump())) == plan
 
 
+def test_thoughts_may_hold_objects(reader: Reader) -> None:
+    other = json.dumps(json.loads(GOOD) | {"prompt": "a dog"})
+    events = f'{{"event": "<think>"}}\n{other}\n{{"event": "</think>"}}\n{GOOD}'
+    assert reader.read(events) == reader.read(GOOD)
+
+
 @pytest.mark.parametrize("prompt", ["<think>", "a sign that says </think>", "<think>a</think>b"])
 @pytest.mark.parametrize("before", ["", "<think>{hm, {'prompt': 1}</think>", "so, a { perhaps</think>\n```json\n"])
 def test_a_prompt_may_speak_of_thoughts(prompt: str, before: str, reader: Reader) -> None:

@@ -85,12 +85,15 @@ def test_a_shortlist_examples_and_the_chat_are_sent_and_the_answer_is_a_plan(
         assert PRICES.of(spent.costs) == pytest.approx(0.0028)
 
 
-@pytest.mark.parametrize("content", [None, ""])
-def test_an_answer_in_a_tool_call_is_read(content: str | None, benchmark: Benchmark, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, "", "\n"])
+@pytest.mark.parametrize("form", [str, json.loads], ids=["text", "object"])
+def test_an_answer_in_a_tool_call_is_read(
+    content: str | None, form: Callable[[str], Any], benchmark: Benchmark, tmp_path: Path
+) -> None:
     def answer(request: dict[str, Any]) -> Sent:
         status, body = good(request)
         message = body["choices"][0]["message"]
-        call = {"type": "function", "id": "c1", "function": {"name": "plan", "arguments": message["content"]}}
+        call = {"type": "function", "function": {"name": "plan", "arguments": form(message["content"])}}
         message.update(content=content, tool_calls=[call])
         return status, body
 
