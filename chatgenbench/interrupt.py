@@ -17,9 +17,10 @@ NOTICE = b"\nstopping as soon as this is loaded; Ctrl-C again stops at once\n"
 def held() -> Iterator[None]:
     """Within it, a Ctrl-C is answered by NOTICE, waits for the end and comes then; a second one comes at once.
 
-    Outside the main thread, which gets no signals, this does nothing.
+    Outside the main thread, which gets no signals, and in a process that is deaf to Ctrl-C, this does nothing.
     """
-    if threading.current_thread() is not threading.main_thread():
+    deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if deaf or threading.current_thread() is not threading.main_thread():
         yield
         return
     pressed = 0

@@ -37,3 +37,12 @@ def test_the_first_is_answered_and_waits_and_the_second_stops(presses: int, seco
         if presses == 2:
             program.send_signal(signal.SIGINT)
         assert program.stdout.read().decode() == said
+
+
+def test_a_process_that_is_deaf_to_it_stays_so() -> None:
+    deaf = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + PROGRAM.format(seconds=1)
+    with subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"loading\n"
+        program.send_signal(signal.SIGINT)
+        assert program.communicate() == (b"loaded\n", b"")
